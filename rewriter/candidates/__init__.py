@@ -1,0 +1,1 @@
+"""Sources of candidates. See ``base`` for the contract."""

@@ -1,0 +1,1 @@
+"""Engines: the only code that runs SQL. See ``base`` for the contract."""
