@@ -1,0 +1,267 @@
+"""Values for a witness: classes of equal variables, what each class may hold, and assignments.
+
+An assignment gives each class one value. ``Solved.vary`` makes a neighbour of an assignment: a few classes get another
+value (allowed, just outside, NULL) and the keys of the rows that changed get fresh values, so that the neighbour is a
+second set of rows beside the first instead of a conflict with it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+
+from rewriter.records import Value
+from rewriter.verify.generate.checks import like
+from rewriter.verify.generate.domains import Domain, Kind
+from rewriter.verify.generate.relations import RelationKey
+from rewriter.verify.generate.terms import Variable
+from rewriter.verify.generate.witness import Constraint, Witness
+
+Assignment = dict[int, Value]
+ColumnKey = tuple[RelationKey, str]
+
+
+def column_key(variable: Variable) -> ColumnKey:
+    return (variable.relation.key, variable.column)
+
+
+class Solved:
+    """A witness with its classes of equal variables. A class is named by a number."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+        parent: dict[int, int] = {}
+        variables = [v for _, columns in witness.occurrences for v in columns.values()]
+        index = {id(v): n for n, v in enumerate(variables)}
+
+        def root(number: int) -> int:
+            while parent.get(number, number) != number:
+                number = parent[number]
+            return number
+
+        for left, right in witness.equal:
+            a, b = root(index[id(left)]), root(index[id(right)])
+            if a != b:
+                parent[a] = b
+        self.cells = [
+            (relation, {c: root(index[id(v)]) for c, v in row.items()}) for relation, row in witness.occurrences
+        ]
+        self.members: dict[int, list[Variable]] = {}
+        for number, variable in enumerate(variables):
+            self.members.setdefault(root(number), []).append(variable)
+        self.class_of = {id(v): root(n) for n, v in enumerate(variables)}
+        self.constraints: dict[int, list[Constraint]] = {}
+        for constraint in witness.constraints:
+            self.constraints.setdefault(self.class_of[id(constraint.variable)], []).append(constraint)
+        self.relating = [(self.class_of[id(r.left)], r.operator, self.class_of[id(r.right)]) for r in witness.relating]
+        self.grouped = {self.class_of[number] for number in witness.grouped if number in self.class_of}
+
+    def domain(self, number: int) -> Domain:
+        return self.members[number][0].domain
+
+    def hints(self) -> Iterable[tuple[ColumnKey, Value]]:
+        """Constants that the columns of each class are worth having, for noise rows and mutations."""
+        for constraint in self.witness.hints + self.witness.constraints:
+            for value in constraint.values:
+                for variable in self.members[self.class_of[id(constraint.variable)]]:
+                    for near in _worth(variable.domain, constraint.operator, value):
+                        yield column_key(variable), near
+
+    def assign(self, rng: random.Random, pool: Callable[[Variable], list[Value]]) -> Assignment:
+        """A value for each class that meets the constraints as far as the search is able to."""
+        values = {number: self.pick(number, rng, pool) for number in self.members}
+        for _ in range(3):
+            broken = [(a, op, b) for a, op, b in self.relating if not _meets(values[a], op, values[b])]
+            if not broken:
+                break
+            for left, operator, right in broken:
+                changed, fixed, op = (left, right, operator)
+                if self.constraints.get(left) and not self.constraints.get(right):
+                    changed, fixed, op = (
+                        right,
+                        left,
+                        {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(operator, operator),
+                    )
+                if values[fixed] is not None:
+                    extra = Constraint(self.members[changed][0], op, (values[fixed],))
+                    values[changed] = self.pick(changed, rng, pool, extra)
+        return values
+
+    def pick(
+        self,
+        number: int,
+        rng: random.Random,
+        pool: Callable[[Variable], list[Value]],
+        extra: Constraint | None = None,
+    ) -> Value:
+        """A value of class ``number`` that meets its constraints (and ``extra``), or any value if none is found."""
+        constraints = self.constraints.get(number, [])
+        if extra is not None:
+            constraints = [extra, *constraints]
+        domain = self.domain(number)
+        if not constraints:
+            return rng.choice(pool(self.members[number][0]) or [None])
+        options: list[Value] = []
+        for constraint in constraints:
+            options += [v for value in constraint.values for v in _worth(domain, constraint.operator, value)]
+            if constraint.operator == "null":
+                options.append(None)
+        options += pool(self.members[number][0])
+        bounds = [domain.coerce(v) for c in constraints if c.operator in ("<", "<=", ">", ">=") for v in c.values]
+        options += _between(domain, [b for b in bounds if b is not None])
+        fitting = [v for v in options if all(_satisfies(domain, v, c) for c in constraints)]
+        if not fitting:
+            return rng.choice(options or [None])
+        return rng.choice(list(dict.fromkeys(fitting)))
+
+    def vary(
+        self,
+        base: Assignment,
+        rng: random.Random,
+        pool: Callable[[Variable], list[Value]],
+        fresh: Callable[[Domain], Value],
+        *,
+        rate: float,
+        clone: bool = False,
+    ) -> Assignment:
+        """A neighbour of ``base``: each class changes with probability ``rate``; ``clone``: only key values change."""
+        values = dict(base)
+        changed: set[int] = set()
+        if not clone:
+            for number in self.members:
+                if rng.random() < rate * (0.4 if number in self.grouped else 1.0):
+                    values[number] = self._other(number, base, rng, pool)
+                    changed.add(number)
+        elif self.cells:
+            relation, cells = rng.choice(self.cells)
+            for key in relation.keys[:1]:
+                self._refresh(rng.choice(key), cells, values, changed, fresh)
+        self._separate(base, values, changed, rng, fresh)
+        return values
+
+    def _other(
+        self, number: int, base: Mapping[int, Value], rng: random.Random, pool: Callable[[Variable], list[Value]]
+    ) -> Value:
+        chance = rng.random()
+        if chance < 0.45:
+            return self.pick(number, rng, pool)
+        if chance < 0.6:
+            return None
+        options = [*pool(self.members[number][0])]
+        for constraint in self.constraints.get(number, []):
+            options += [v for value in constraint.values for v in self.domain(number).near(value)]
+        options = [v for v in options if v != base[number]]
+        return rng.choice(options or [base[number]])
+
+    def _separate(
+        self,
+        base: Assignment,
+        values: Assignment,
+        changed: set[int],
+        rng: random.Random,
+        fresh: Callable[[Domain], Value],
+    ) -> None:
+        """Give rows whose content changed under the same key a fresh key; goes on until every row is settled."""
+        settled: set[int] = set()
+        moving = True
+        while moving:
+            moving = False
+            for position, (relation, cells) in enumerate(self.cells):
+                if position in settled or not changed & set(cells.values()):
+                    continue
+                settled.add(position)
+                moving = True
+                for key in relation.keys:
+                    if any(cells[c] in changed and values[cells[c]] is not None for c in key):
+                        continue
+                    free = [c for c in key if len(self.members[cells[c]]) == 1 and cells[c] not in self.constraints]
+                    loose = free or [c for c in key if cells[c] not in self.constraints] or list(key)
+                    self._refresh(rng.choice(loose), cells, values, changed, fresh)
+
+    def _refresh(
+        self,
+        column: str,
+        cells: Mapping[str, int],
+        values: Assignment,
+        changed: set[int],
+        fresh: Callable[[Domain], Value],
+    ) -> None:
+        number = cells[column]
+        values[number] = fresh(self.domain(number))
+        changed.add(number)
+
+
+def _worth(domain: Domain, operator: str, value: Value) -> list[Value]:
+    if operator in ("like", "unlike"):
+        return [v for v in (domain.coerce(text) for text in _likenesses(str(value))) if v is not None]
+    return list(domain.near(value))
+
+
+def _likenesses(pattern: str) -> list[str]:
+    """Texts that match a LIKE pattern, and near misses."""
+    match = pattern.replace("%", "").replace("_", "b")
+    filled = pattern.replace("%", "xy").replace("_", "a")
+    return [match, filled, match[:-1], "z" + match, match + "z", match.swapcase(), pattern]
+
+
+def _between(domain: Domain, bounds: list[Value]) -> list[Value]:
+    """Values inside the range that the bounds span."""
+    if len(bounds) < 2:
+        return []
+    low, high = min(bounds), max(bounds)
+    try:
+        middle = low + (high - low) / 2
+    except TypeError:
+        return []
+    if domain.kind is Kind.INTEGER:
+        middle = int(middle)
+    coerced = domain.coerce(middle)
+    return [] if coerced is None else [coerced]
+
+
+def _satisfies(domain: Domain, value: Value, constraint: Constraint) -> bool:
+    operator = constraint.operator
+    if operator == "null":
+        return value is None
+    if value is None:
+        return False
+    if operator == "not-null":
+        return True
+    if operator in ("in", "not-in"):
+        inside = any(domain.coerce(v) == value for v in constraint.values)
+        return inside == (operator == "in")
+    if operator in ("like", "unlike"):
+        return all(like(str(value), str(p)) == (operator == "like") for p in constraint.values)
+    for bound in constraint.values:
+        if not _meets(value, operator, _comparable(domain, bound)):
+            return False
+    return bool(constraint.values)
+
+
+def _comparable(domain: Domain, bound: Value) -> Value:
+    """A bound as it compares with values of ``domain``: not rounded to it when it is a number."""
+    if domain.kind in (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT) and not isinstance(bound, (str, bool)):
+        return bound
+    return domain.coerce(bound)
+
+
+def _meets(left: Value, operator: str, right: Value) -> bool:
+    if left is None or right is None:
+        return False
+    try:
+        match operator:
+            case "=":
+                return bool(left == right)
+            case "<>":
+                return bool(left != right)
+            case "<":
+                return bool(left < right)
+            case "<=":
+                return bool(left <= right)
+            case ">":
+                return bool(left > right)
+            case ">=":
+                return bool(left >= right)
+    except TypeError:
+        return False
+    return False

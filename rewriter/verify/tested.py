@@ -1,0 +1,303 @@
+"""The rung ``tested``: hunt for a database on which the two queries differ; count what was tried when none is found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlglot import exp
+
+from rewriter.engines.base import Engine
+from rewriter.errors import BindError, EngineError
+from rewriter.records import Adequacy, Counterexample, Database, Query, Result, Verdict, VerdictKind
+from rewriter.verify import shape
+from rewriter.verify.generate import Generator, Relation, relations
+from rewriter.verify.reference import reference
+from rewriter.verify.script import scripts
+from rewriter.verify.shrink import shrink
+from rewriter.verify.trials import Bench, Trial, differ
+
+POOL = 32  # databases that every candidate of a query is screened on
+POOL_TRIED = 160  # made to choose them from
+POOL_SECONDS = 2.0
+BATCH = 16
+FIRST = 6  # databases of the pool that run first, because most wrong candidates fall there
+ENOUGH = 640  # databases after which a certificate gains little
+JUDGED = 12  # databases on which a winner is tested again on the judge
+SHRINK_SECONDS = {"screen": 0.5, "certify": 3.0}
+
+METHOD = "tested"
+
+
+class Tester:
+    """The databases, the original's answers on them, and the engines, for one original query."""
+
+    def __init__(self, original: Query, hunter: Engine, judge: Engine | None, *, seed: int, by_position: bool) -> None:
+        self.original = original
+        self.seed = seed
+        self.names = None if by_position else shape.stated_names(original.stated)
+        self._reference = reference(original.stated, len(original.columns) or None)
+        self._hunter = hunter
+        self._judge = None if judge is None or judge is hunter else judge
+        self._relations = relations(original.catalog, (original.stated, original.tree))
+        self._pool: list[Trial] | None = None
+        self._refused: EngineError | None = None
+
+    def screen(self, candidate: exp.Query, deadline: float) -> Verdict:
+        """Run the candidate on the pool."""
+        bench = self._bench(self._hunter, candidate)
+        pool = self._made_pool()
+        if self._refused is not None:
+            return self._unknown(f"the original does not run on {bench.engine.name}: {self._refused.message}")
+        if bench.relations != self._relations:
+            pool = self._extended(pool, bench)  # the candidate reads a table or column that the original does not
+        hunt = _Hunt(self, candidate, bench, deadline, "screen")
+        return hunt.over_pool(pool) or hunt.survived()
+
+    def certify(self, candidate: exp.Query, deadline: float) -> Verdict:
+        """Run the candidate on the pool, then on databases made for this pair, then on the judge."""
+        bench = self._bench(self._hunter, candidate)
+        pool = self._made_pool()
+        if self._refused is not None:
+            return self._unknown(f"the original does not run on {bench.engine.name}: {self._refused.message}")
+        if bench.relations != self._relations:
+            pool = self._extended(pool, bench)
+        hunt = _Hunt(self, candidate, bench, deadline, "certify")
+        return hunt.over_pool(pool) or hunt.over_new() or hunt.on_judge() or hunt.survived()
+
+    def _bench(self, engine: Engine, candidate: exp.Query) -> Bench:
+        found = relations(self.original.catalog, (self.original.stated, self.original.tree, candidate))
+        return Bench(engine, self.original.catalog, self._reference, found)
+
+    def _made_pool(self) -> list[Trial]:
+        if self._pool is None:
+            bench = Bench(self._hunter, self.original.catalog, self._reference, self._relations)
+            self._refused = bench.unusable()
+            if self._refused is not None and self._judge is not None:
+                bench = Bench(self._judge, self.original.catalog, self._reference, self._relations)
+                if bench.unusable() is None:  # the target understands what DuckDB does not: hunt there
+                    self._hunter, self._judge, self._refused = self._judge, None, None
+            self._pool = [] if self._refused is not None else _pool(bench, self.original, self.seed)
+        return self._pool
+
+    def _extended(self, pool: Sequence[Trial], bench: Bench) -> list[Trial]:
+        del pool
+        return _pool(bench, self.original, self.seed)
+
+    def _unknown(self, reason: str) -> Verdict:
+        return Verdict(VerdictKind.UNKNOWN, METHOD, reason)
+
+
+def _pool(bench: Bench, original: Query, seed: int) -> list[Trial]:
+    """Databases on which the original says much, different from each other, and some on which it says nothing."""
+    stream = iter(Generator(original.catalog, bench.relations, (original.tree,), seed))
+    deadline = time.monotonic() + POOL_SECONDS
+    speaking: list[Trial] = []
+    silent: list[Trial] = []
+    tried = 0
+    while tried < POOL_TRIED and len(speaking) < 3 * POOL and time.monotonic() < deadline:
+        batch = list(islice(stream, BATCH))
+        if not batch:
+            break
+        tried += len(batch)
+        for trial in bench.trials(batch):
+            if trial.telling:
+                (speaking if trial.non_empty else silent).append(trial)
+    speaking.sort(key=lambda trial: -_variety(trial))
+    chosen = _spread(speaking, POOL - min(len(silent), POOL // 8))
+    return chosen + silent[: max(0, POOL - len(chosen))]
+
+
+def _variety(trial: Trial) -> int:
+    return len(set(map(repr, trial.outcome.rows))) if isinstance(trial.outcome, Result) else 0
+
+
+def _spread(trials: list[Trial], count: int) -> list[Trial]:
+    """``count`` trials evenly from a sorted list, starting with the first."""
+    if len(trials) <= count:
+        return trials
+    step = len(trials) / count
+    return [trials[int(number * step)] for number in range(count)]
+
+
+@dataclass
+class _Hunt:
+    """One candidate's way over databases; remembers what was tried."""
+
+    tester: Tester
+    candidate: exp.Query
+    bench: Bench
+    deadline: float
+    effort: str
+    databases: int = 0
+    non_empty: int = 0
+    doubtful: int = 0
+    judged: bool = False
+    refused: EngineError | None = None
+    shaped: bool = False
+
+    def __post_init__(self) -> None:
+        self.bench = Bench(self.tester._hunter, self.bench.catalog, self.bench.reference, self.bench.relations)
+        self.selection: list[Trial] = []
+
+    def over_pool(self, pool: Sequence[Trial]) -> Verdict | None:
+        for part in (pool[:FIRST], pool[FIRST:]):
+            outcomes = self.bench.run([trial.database for trial in part], self.candidate)
+            verdict = self._judged(part, [row[0] for row in outcomes])
+            if verdict is not None:
+                return verdict
+            if time.monotonic() > self.deadline:
+                break
+        return None
+
+    def over_new(self) -> Verdict | None:
+        """Databases steered by both queries, until the time is up or enough have been tried."""
+        original = self.tester.original
+        queries = (original.tree, self.candidate)
+        stream: Iterator[Database] = iter(
+            Generator(original.catalog, self.bench.relations, queries, self.tester.seed + 1)
+        )
+        reserve = 0.8 if self.tester._judge is None else 0.6
+        until = time.monotonic() + (self.deadline - time.monotonic()) * reserve
+        while self.databases < ENOUGH and time.monotonic() < until:
+            batch = list(islice(stream, BATCH))
+            if not batch:
+                break
+            outcomes = self.bench.run(batch, self.bench.reference.query, self.candidate)
+            trials = [Trial(database, row[0]) for database, row in zip(batch, outcomes, strict=True)]
+            verdict = self._judged(trials, [row[1] for row in outcomes])
+            if verdict is not None:
+                return verdict
+        return None
+
+    def on_judge(self) -> Verdict | None:
+        """Test a survivor again on the target's own engine."""
+        judge = self.tester._judge
+        if judge is None or not self.selection:
+            return None
+        bench = Bench(judge, self.bench.catalog, self.bench.reference, self.bench.relations)
+        chosen = _spread(sorted(self.selection, key=lambda trial: -_variety(trial)), JUDGED)
+        databases = [trial.database for trial in chosen]
+        outcomes = bench.run(databases, bench.reference.query, self.candidate)
+        self.judged = True
+        for database, row in zip(databases, outcomes, strict=True):
+            if isinstance(row[0], Result) and isinstance(row[1], Result):
+                fault = self._shape_fault(row[0], row[1])
+                if fault is not None:
+                    return fault
+            if isinstance(row[1], BindError):
+                return Verdict(VerdictKind.UNKNOWN, METHOD, f"the candidate does not bind: {row[1].message}")
+            if differ(bench.reference, row[0], row[1]) and bench.stands(database, self.candidate):
+                return self._refuted(bench, database, (judge.name,))
+        return None
+
+    def survived(self) -> Verdict:
+        adequacy = Adequacy(self.databases, self.non_empty)
+        names = (self.bench.engine.name,)
+        if self.judged and self.tester._judge is not None:
+            names += (self.tester._judge.name,)
+        if self.refused is not None:
+            reason = f"the candidate does not run on {names[0]}: {self.refused.message}"
+            return Verdict(VerdictKind.UNKNOWN, METHOD, reason, adequacy)
+        if not self.databases:
+            reason = "on every generated database the original fails or its answer depends on the order of the rows"
+            return Verdict(VerdictKind.UNKNOWN, METHOD, reason, adequacy)
+        if not self.non_empty:
+            reason = f"the original returned nothing on all {self.databases} generated databases"
+            return Verdict(VerdictKind.UNKNOWN, METHOD, reason, adequacy, confirmed_on=names)
+        if self.doubtful:
+            reason = f"answers differed on {self.doubtful} databases where the original's own answer is not determined"
+            if self.doubtful * 2 > self.databases:
+                return Verdict(VerdictKind.UNKNOWN, METHOD, reason, adequacy, confirmed_on=names)
+        reason = (
+            f"no difference on {self.databases} generated databases; the original returned rows on {self.non_empty}"
+        )
+        return Verdict(VerdictKind.TESTED, METHOD, reason, adequacy, confirmed_on=names)
+
+    def _judged(self, trials: Sequence[Trial], answers: Sequence[Result | EngineError]) -> Verdict | None:
+        for trial, answer in zip(trials, answers, strict=True):
+            if not trial.telling:
+                continue
+            if isinstance(answer, BindError):
+                self.refused = answer
+                return self.survived()
+            self.databases += 1
+            self.non_empty += trial.non_empty
+            if trial.non_empty and len(self.selection) < 4 * JUDGED:
+                self.selection.append(trial)
+            if not self.shaped and isinstance(trial.outcome, Result) and isinstance(answer, Result):
+                self.shaped = True
+                fault = self._shape_fault(trial.outcome, answer)
+                if fault is not None:
+                    return fault
+            if not differ(self.bench.reference, trial.outcome, answer):
+                continue
+            confirmed = self._confirmed(trial.database)
+            if confirmed is not None:
+                return self._refuted(self.bench, trial.database, confirmed)
+            self.doubtful += 1
+            if self.doubtful > 24:
+                return self.survived()
+        return None
+
+    def _shape_fault(self, original: Result, answer: Result) -> Verdict | None:
+        width = self.bench.reference.width
+        if width is not None:
+            original = Result(original.columns[:width], original.types[:width], ())
+        fault = shape.differs(original, answer, self.tester.names)
+        if fault is None:
+            return None
+        return Verdict(VerdictKind.REFUTED, "shape", fault, confirmed_on=(self.bench.engine.name,))
+
+    def _confirmed(self, database: Database) -> tuple[str, ...] | None:
+        """The engines that agree on a difference, or None if it does not count."""
+        if not self.bench.stands(database, self.candidate):
+            return None
+        judge = self.tester._judge
+        if judge is None:
+            return (self.bench.engine.name,)
+        bench = Bench(judge, self.bench.catalog, self.bench.reference, self.bench.relations)
+        if not bench.stands(database, self.candidate):
+            return None
+        return (self.bench.engine.name, judge.name)
+
+    def _refuted(self, bench: Bench, database: Database, confirmed: tuple[str, ...]) -> Verdict:
+        until = time.monotonic() + SHRINK_SECONDS[self.effort]
+        small = shrink(database, bench.relations, lambda batch: bench.first_difference(batch, self.candidate), until)
+        if len(confirmed) > 1 and small is not database and self._confirmed(small) is None:
+            small = database
+        original = self.tester.original
+        (outcomes,) = bench.run([small], original.stated, bench.reference.query, self.candidate)
+        shown = outcomes[0] if isinstance(outcomes[0], Result) else outcomes[1]
+        answer = outcomes[2]
+        assert isinstance(shown, Result)
+        if isinstance(answer, Result):
+            difference = f"the original returns {_rows(shown)}, the candidate {_rows(answer)}"
+            if len(shown.rows) == len(answer.rows):
+                difference += (
+                    " with other values"
+                    if sorted(map(repr, shown.rows)) != sorted(map(repr, answer.rows))
+                    else " in another order"
+                )
+        else:
+            difference = f"the original returns {_rows(shown)}, the candidate fails: {answer.message}"
+            answer = Result((), (), ())
+        found = Counterexample(
+            small,
+            shown,
+            answer,
+            scripts(original.dialect, bench.relations, small, original.stated, self.candidate),
+            confirmed,
+            f"On a database of {small.size} rows {difference}.",
+        )
+        adequacy = Adequacy(self.databases, self.non_empty)
+        return Verdict(VerdictKind.REFUTED, METHOD, found.explanation, adequacy, found, (), confirmed)
+
+
+def _rows(result: Result) -> str:
+    return "1 row" if len(result.rows) == 1 else f"{len(result.rows)} rows"
+
+
+__all__ = ["Relation", "Tester"]
