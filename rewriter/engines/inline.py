@@ -48,7 +48,6 @@ def with_grouped_dependents(query: exp.Query, catalog: Catalog) -> exp.Query:
         group = select.args.get("group") if isinstance(select, exp.Select) else None
         if group is None or any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all")):
             continue
-        keys = [column for column in group.expressions if isinstance(column, exp.Column) and column.table]
         grouped = {
             (column.table, column.name)
             for column in group.expressions

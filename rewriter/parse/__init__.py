@@ -1,0 +1,76 @@
+"""Text to Query: guard, statement check, function policy, qualification, parameters, keys; DDL to Catalog."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from rewriter.catalog import Catalog
+from rewriter.errors import QueryRejected
+from rewriter.parse.determinism import reasons
+from rewriter.parse.functions import check_functions
+from rewriter.parse.guard import too_deep
+from rewriter.parse.keys import group_key, rewrite_key
+from rewriter.parse.names import with_output_names
+from rewriter.parse.parameters import describe, normalise
+from rewriter.parse.qualify import expand_views, fold, qualify
+from rewriter.parse.schema import catalog_of, read_schema
+from rewriter.parse.statement import check_tree, parse_statement
+from rewriter.records import Query
+
+__all__ = ["catalog_of", "named", "parse", "parse_candidate", "read_schema"]
+
+
+def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
+    """One statement as a Query qualified against ``catalog``.
+
+    ``dialect`` is that of the text when it differs from the catalog's. Raises QueryRejected, UnknownName.
+    """
+    text = sql.strip().rstrip(";").rstrip()
+    try:
+        tree = parse_statement(sql, dialect or catalog.dialect)
+        statement, markers = normalise(text)
+        if dialect is not None and dialect != catalog.dialect:
+            statement = parse_statement(statement, dialect).sql(dialect=catalog.dialect)
+        if markers or statement != text:
+            tree = parse_statement(statement, catalog.dialect)
+        check_functions(tree, catalog)
+        stated = expand_views(fold(tree, catalog), catalog)
+        qualified = qualify(stated, catalog)
+        return Query(
+            text=sql,
+            statement=statement,
+            dialect=catalog.dialect,
+            tree=qualified,
+            stated=stated,
+            catalog=catalog,
+            columns=tuple(qualified.named_selects),
+            group_key=group_key(statement, tree, catalog.dialect),
+            rewrite_key=rewrite_key(fold(tree, catalog), catalog),
+            parameters=describe(tree, markers),
+            nondeterminism=reasons(qualified),
+        )
+    except RecursionError:
+        raise too_deep() from None
+
+
+def named(query: Query, names: tuple[str, ...]) -> Query:
+    """``query`` with the output names that the engine itself reports for the statement."""
+    if names == query.columns or len(names) != len(query.columns):
+        return query
+    return replace(query, tree=with_output_names(query.tree.copy(), names), columns=names)
+
+
+def parse_candidate(sql: str, query: Query) -> exp.Query:
+    """A foreign rewrite of ``query`` (a model's, a peer's) as a qualified tree; it passes the same guard, and may read
+    only relations that the original reads. Raises QueryRejected, UnknownName."""
+    tree = parse(sql, query.catalog).tree
+    allowed = {table.name for table in query.tree.find_all(exp.Table)}
+    read = {table.name for table in tree.find_all(exp.Table)} - {cte.alias for cte in tree.find_all(exp.CTE)}
+    if read - allowed:
+        raise QueryRejected(
+            f"the rewrite reads {sorted(read - allowed)[0]!r}, which the original does not",
+            code="unsupported-statement",
+        )
+    return check_tree(tree)

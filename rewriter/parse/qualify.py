@@ -1,0 +1,238 @@
+"""A parsed tree against a catalog: every column names its relation, stars and views are expanded.
+
+sqlglot's ``qualify`` does most of it. Before it runs, names that it would resolve differently from the engine are bound
+here: in GROUP BY, HAVING, WHERE and inside ORDER BY expressions an input column wins over an output alias of the same name
+(Postgres documentation of SELECT; DuckDB does the same).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import OptimizeError, SchemaError, SqlglotError
+from sqlglot.optimizer.qualify import qualify as sqlglot_qualify
+from sqlglot.optimizer.scope import Scope, traverse_scope
+from sqlglot.schema import MappingSchema
+
+from rewriter.catalog import Catalog, Table
+from rewriter.engines.inline import base_tables
+from rewriter.errors import QueryRejected, UnknownName
+from rewriter.parse.names import output_names, with_output_names
+
+MAX_VIEW_DEPTH = 20
+_SAFE = re.compile(r"[a-z_][a-z0-9_$]*$")
+
+
+def fold(tree: exp.Query, catalog: Catalog) -> exp.Query:
+    """A copy with unquoted identifiers folded as the engine folds them (DuckDB: quoted ones too)."""
+    copy = tree.copy()
+    for node in copy.find_all(exp.Identifier):
+        if not node.args.get("quoted") or catalog.dialect == "duckdb":
+            node.set("this", node.name.lower())
+    return copy
+
+
+def expand_views(tree: exp.Query, catalog: Catalog) -> exp.Query:
+    """A copy in which every view is the derived table that it stands for. Raises UnknownName, QueryRejected."""
+    copy = tree.copy()
+    for _ in range(MAX_VIEW_DEPTH):
+        views = []
+        for node in base_tables(copy):
+            table = relation(node, catalog)
+            if table.definition is not None:
+                views.append((node, table))
+        if not views:
+            return copy
+        for node, table in views:
+            node.replace(_derived(node, table, catalog))
+    raise QueryRejected(f"views are nested more than {MAX_VIEW_DEPTH} levels deep", code="too-deep")
+
+
+def relation(node: exp.Table, catalog: Catalog) -> Table:
+    """The catalog's relation that ``node`` names. Raises UnknownName with close matches."""
+    table = catalog.find(node.name, node.db or None)
+    if table is not None:
+        return table
+    known = [entry.name for entry in catalog.tables]
+    shown = f"{node.db}.{node.name}" if node.db else node.name
+    raise UnknownName(
+        f"there is no table {shown!r}", hint=_similar(node.name, known) or "check the name and the schema"
+    )
+
+
+def _derived(node: exp.Table, table: Table, catalog: Catalog) -> exp.Subquery:
+    assert table.definition is not None
+    try:
+        body = sqlglot.parse_one(table.definition, read=catalog.dialect)
+    except SqlglotError:
+        raise QueryRejected(f"the view {table.name} cannot be parsed", code="unsupported-feature") from None
+    if not isinstance(body, exp.Query):
+        raise QueryRejected(f"the view {table.name} is no query", code="unsupported-feature")
+    alias = node.args.get("alias")
+    name = alias.name if alias is not None and alias.name else node.name
+    # The view's own column names win over those of its SELECT (CREATE VIEW v(a, b)); the user's alias list over both.
+    given = list(alias.columns) if alias is not None else []
+    columns = [exp.to_identifier(column.name, quoted=True) for column in table.columns]
+    return exp.Subquery(
+        this=fold(body, catalog),
+        alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=[*given, *columns[len(given) :]]),
+        joins=node.args.get("joins"),
+    )
+
+
+def qualify(tree: exp.Query, catalog: Catalog) -> exp.Query:
+    """A qualified copy of a folded tree without views.
+
+    Raises UnknownName (relation or column) and QueryRejected (unsupported-feature) when a construct cannot be qualified.
+    """
+    copy = tree.copy()
+    for node in base_tables(copy):
+        relation(node, catalog)
+    names = output_names(copy, catalog)
+    schema = _mapping(catalog, copy)
+    try:
+        _bind_input_columns(copy, catalog)
+        qualified = sqlglot_qualify(
+            copy,
+            dialect=catalog.dialect,
+            schema=schema,
+            quote_identifiers=False,
+            identify=False,
+            validate_qualify_columns=True,
+        )
+    except (OptimizeError, SchemaError) as error:
+        raise _unknown_column(error, copy, catalog) from None
+    except SqlglotError as error:
+        raise QueryRejected(
+            f"the statement uses something that cannot be treated: {_first_line(error)}", code="unsupported-feature"
+        ) from None
+    if not isinstance(qualified, exp.Query):
+        raise QueryRejected("the statement cannot be qualified", code="unsupported-feature")
+    if any(isinstance(select, exp.Star) or select.is_star for select in qualified.selects):
+        raise QueryRejected("a * cannot be expanded", hint="name the columns", code="unsupported-feature")
+    if names is not None:
+        if len(names) != len(qualified.selects):
+            raise QueryRejected("the output columns cannot be told", code="unsupported-feature")
+        qualified = with_output_names(qualified, names)
+    _quote_where_needed(qualified, catalog)
+    return qualified
+
+
+def _mapping(catalog: Catalog, tree: exp.Query) -> MappingSchema:
+    """sqlglot's schema for the relations that ``tree`` reads; unqualified names get their schema in the tree too.
+
+    sqlglot wants all tables at one depth, so every reference is written with a schema when any table has one.
+    """
+    deep = any(table.schema is not None for table in catalog.tables)
+    mapping: dict[str, object] = {}
+    for node in base_tables(tree):
+        table = relation(node, catalog)
+        columns = {_quoted(column.name): column.type for column in table.columns}
+        if deep:
+            schema = table.schema or "main"
+            inner = mapping.setdefault(_quoted(schema), {})
+            assert isinstance(inner, dict)
+            inner[_quoted(table.name)] = columns
+            if not node.args.get("alias"):
+                node.set("alias", exp.TableAlias(this=exp.to_identifier(node.name, quoted=_needs_quotes(node.name))))
+            if not node.db:
+                node.set("db", exp.to_identifier(schema, quoted=_needs_quotes(schema)))
+                node.meta["added_schema"] = True
+        else:
+            mapping[_quoted(table.name)] = columns
+    try:
+        return MappingSchema(mapping, dialect=catalog.dialect)
+    except SqlglotError as error:
+        raise QueryRejected(f"the catalog cannot be used: {_first_line(error)}", code="unsupported-feature") from None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _bind_input_columns(tree: exp.Query, catalog: Catalog) -> None:
+    """Give a table to unqualified columns where an input column must win over an output alias of the same name."""
+    for scope in traverse_scope(tree):
+        select = scope.expression
+        if not isinstance(select, exp.Select):
+            continue
+        aliases = {projection.alias for projection in select.selects if projection.alias}
+        if not aliases:
+            continue
+        owners = _owners(scope, catalog)
+        for clause in ("where", "group", "having", "order"):
+            part = select.args.get(clause)
+            if part is None:
+                continue
+            for column in list(part.find_all(exp.Column)):
+                if column.table or column.name not in aliases or column.find_ancestor(exp.Select) is not select:
+                    continue
+                if clause == "order" and isinstance(column.parent, exp.Ordered):
+                    continue
+                found = owners.get(column.name, [])
+                if len(found) == 1:
+                    column.set("table", exp.to_identifier(found[0], quoted=_needs_quotes(found[0])))
+
+
+def _owners(scope: Scope, catalog: Catalog) -> dict[str, list[str]]:
+    """Which sources of a SELECT have a column of a name."""
+    owners: dict[str, list[str]] = {}
+    for alias, source in scope.sources.items():
+        names: list[str] = []
+        if isinstance(source, exp.Table):
+            table = catalog.find(source.name, source.db or None)
+            names = [column.name for column in table.columns] if table else []
+        elif isinstance(source.expression, exp.Query):
+            names = source.expression.named_selects
+        for name in names:
+            owners.setdefault(name, []).append(alias)
+    return owners
+
+
+def _unknown_column(error: Exception, tree: exp.Query, catalog: Catalog) -> UnknownName | QueryRejected:
+    message = _first_line(error)
+    match = re.search(r"[Cc]olumn '?\"?([^'\".]+(?:\.[^'\".]+)*)'?\"?", message)
+    if "mbiguous" in message and match:
+        return UnknownName(f"the column {match.group(1)!r} is ambiguous", hint="write table.column")
+    if match:
+        word = match.group(1)
+        bare = word.rpartition(".")[2]
+        known = {column.name for node in base_tables(tree) for column in relation(node, catalog).columns}
+        return UnknownName(
+            f"there is no column {word!r} in the relations of its SELECT",
+            hint=_similar(bare, sorted(known)) or "check the name, and case if it was created in quotes",
+        )
+    return QueryRejected(f"the statement cannot be qualified: {message}", code="unsupported-feature")
+
+
+def _similar(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+def _needs_quotes(name: str) -> bool:
+    return _SAFE.match(name) is None or name.upper() in _RESERVED
+
+
+# Words that cannot be a column or table name without quotes in Postgres or DuckDB (their lists of reserved key words).
+_RESERVED = frozenset(
+    ["ALL", "ANALYSE", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "ASYMMETRIC", "AUTHORIZATION", "BINARY", "BOTH", "CASE", "CAST", "CHECK", "COLLATE", "COLLATION", "COLUMN", "CONCURRENTLY", "CONSTRAINT", "CREATE", "CROSS", "CURRENT_CATALOG", "CURRENT_DATE", "CURRENT_ROLE", "CURRENT_SCHEMA", "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_USER", "DEFAULT", "DEFERRABLE", "DESC", "DISTINCT", "DO", "ELSE", "END", "EXCEPT", "FALSE", "FETCH", "FOR", "FOREIGN", "FREEZE", "FROM", "FULL", "GRANT", "GROUP", "HAVING", "ILIKE", "IN", "INITIALLY", "INNER", "INTERSECT", "INTO", "IS", "ISNULL", "JOIN", "LATERAL", "LEADING", "LEFT", "LIKE", "LIMIT", "LOCALTIME", "LOCALTIMESTAMP", "NATURAL", "NOT", "NOTNULL", "NULL", "OFFSET", "ON", "ONLY", "OR", "ORDER", "OUTER", "OVERLAPS", "PLACING", "PRIMARY", "REFERENCES", "RETURNING", "RIGHT", "SELECT", "SESSION_USER", "SIMILAR", "SOME", "SYMMETRIC", "TABLE", "TABLESAMPLE", "THEN", "TO", "TRAILING", "TRUE", "UNION", "UNIQUE", "USER", "USING", "VARIADIC", "VERBOSE", "WHEN", "WHERE", "WINDOW", "WITH", "QUALIFY", "PIVOT", "UNPIVOT", "ANTI", "SEMI", "ASOF", "POSITIONAL", "DESCRIBE", "SHOW", "SUMMARIZE", "LAMBDA"]
+)
+
+
+def _quote_where_needed(tree: exp.Query, catalog: Catalog) -> None:
+    """Quotes only where a name needs them, and schemas only where the statement had them."""
+    for node in tree.walk():
+        if isinstance(node, exp.Identifier):
+            node.set("quoted", _needs_quotes(node.name))
+        elif isinstance(node, exp.Table) and node.meta.pop("added_schema", False):
+            table = catalog.find(node.name)
+            if table is not None and table.schema == node.db:
+                node.set("db", None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["unknown"])[0][:200]

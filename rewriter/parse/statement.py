@@ -1,0 +1,125 @@
+"""Text to a tree that is exactly one SELECT or set operation, decided on the tree and never on the text."""
+
+from __future__ import annotations
+
+import logging
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+
+from rewriter.errors import QueryRejected
+from rewriter.parse.guard import MAX_NODES, allow_recursion, check_text, too_deep
+
+# sqlglot reports what it cannot read on stderr as well; our own error says it already.
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+
+# Everything else that may stand in a query. Conditions cover columns, literals, operators, predicates and functions.
+_STRUCTURE = (
+    exp.Query, exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset, exp.Fetch,
+    exp.Distinct, exp.With, exp.CTE, exp.Table, exp.TableAlias, exp.Alias, exp.Aliases, exp.Identifier, exp.Star,
+    exp.Window, exp.WindowSpec, exp.Values, exp.Tuple, exp.Interval, exp.IntervalSpan, exp.DataType, exp.DataTypeParam, exp.Var,
+    exp.Filter, exp.WithinGroup, exp.Lateral, exp.Rollup, exp.Cube, exp.GroupingSets, exp.TableSample, exp.Collate,
+    exp.Qualify, exp.NamedArgument if hasattr(exp, "NamedArgument") else exp.Kwarg, exp.Kwarg, exp.PropertyEQ, exp.Unnest,
+    exp.RespectNulls, exp.IgnoreNulls, exp.JSONPathPart, exp.LimitOptions, exp.Func, exp.Slice, exp.CurrentDate,
+    exp.TimeUnit, exp.Placeholder, exp.Parameter,
+)  # fmt: skip
+
+
+def parse_statement(text: str, dialect: str) -> exp.Query:
+    """The tree of the one query in ``text``.
+
+    Raises QueryRejected: empty-query, too-large, too-deep, syntax-error, multiple-statements, unsupported-statement.
+    """
+    check_text(text)
+    allow_recursion()
+    try:
+        trees = [tree for tree in sqlglot.parse(text, read=dialect) if tree is not None]
+    except (ParseError, TokenError) as error:
+        raise _syntax_error(error) from None
+    except RecursionError:
+        raise too_deep() from None
+    except SqlglotError:
+        raise QueryRejected("the statement cannot be parsed", code="syntax-error") from None
+    trees = [tree for tree in trees if not isinstance(tree, exp.Semicolon)]
+    if not trees:
+        raise QueryRejected("there is no statement", hint="pass one SELECT", code="empty-query")
+    if len(trees) > 1:
+        raise QueryRejected(
+            f"there are {len(trees)} statements", hint="pass exactly one SELECT", code="multiple-statements"
+        )
+    tree = trees[0]
+    try:
+        return check_tree(tree)
+    except RecursionError:
+        raise too_deep() from None
+
+
+def check_tree(tree: exp.Expr) -> exp.Query:
+    """``tree`` if it is one query that reads and does nothing else; raises QueryRejected otherwise."""
+    if not isinstance(tree, exp.Query) or isinstance(tree, exp.Table):
+        raise _unsupported(_kind(tree))
+    for count, node in enumerate(tree.walk()):
+        if count > MAX_NODES:
+            raise QueryRejected(f"the statement has more than {MAX_NODES:,} parts", code="too-large")
+        if isinstance(node, exp.CTE) and not isinstance(node.this, exp.Query):
+            raise _unsupported(f"{_kind(node.this)} inside WITH")
+        if isinstance(node, exp.Select):
+            if node.args.get("into"):
+                raise _unsupported("SELECT INTO")
+            if node.args.get("locks"):
+                raise _unsupported("FOR UPDATE or FOR SHARE")
+        if not isinstance(node, (exp.Condition, *_STRUCTURE)) or isinstance(node, (exp.Command, exp.Pivot)):
+            raise _unsupported(_kind(node))
+        if isinstance(node, exp.Table) and isinstance(node.this, (exp.Literal, exp.Parameter)):
+            raise _unsupported("a file or parameter in the place of a table")
+        if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier) and _looks_like_file(node.name):
+            raise _unsupported("a file in the place of a table")
+    selects = list(tree.find_all(exp.Select, exp.Values))
+    if not selects:
+        raise _unsupported(_kind(tree))
+    while isinstance(tree, exp.Subquery) and _bare(tree) and isinstance(tree.this, exp.Query):
+        tree = tree.this
+    return tree
+
+
+def _bare(tree: exp.Subquery) -> bool:
+    """Whether parentheses around the whole statement carry nothing of their own (ORDER BY, LIMIT, WITH)."""
+    return not any(value for key, value in tree.args.items() if key != "this")
+
+
+def _looks_like_file(name: str) -> bool:
+    """DuckDB reads ``FROM "x.csv"`` from disk. A catalog's table may have such a name, so only paths are refused."""
+    lowered = name.lower()
+    return (
+        "/" in name or "*" in name or lowered.endswith((".csv", ".parquet", ".json", ".ndjson", ".xlsx", ".db", ".gz"))
+    )
+
+
+def _kind(node: exp.Expr) -> str:
+    if isinstance(node, exp.Command):
+        return str(node.this).upper().split()[0] if node.this else "a command"
+    return node.key.upper()
+
+
+def _unsupported(what: str) -> QueryRejected:
+    return QueryRejected(
+        f"only one SELECT or set operation is accepted, not {what}",
+        hint="statements that change data, settings or sessions are never run",
+        code="unsupported-statement",
+    )
+
+
+def _syntax_error(error: SqlglotError) -> QueryRejected:
+    """Where the parser stopped, and at most the word it stopped at."""
+    details = getattr(error, "errors", None) or []
+    if details:
+        first = details[0]
+        word = str(first.get("highlight") or "")[:40]
+        where = f"line {first.get('line')}, column {first.get('col')}"
+        return QueryRejected(
+            f"syntax error at {where}" + (f", near {word!r}" if word else ""),
+            hint=f"{first.get('description') or 'the parser cannot read on from there'}".split("\n")[0],
+            code="syntax-error",
+        )
+    return QueryRejected("the statement cannot be parsed", hint="check quotes and comments", code="syntax-error")
