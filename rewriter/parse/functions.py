@@ -34,7 +34,27 @@ RANDOM = frozenset(
 
 # For schemas without a database: pure functions that sqlglot parses as anonymous ones.
 _PURE = frozenset(
-    ["ascii", "btrim", "char_length", "character_length", "octet_length", "bit_length", "initcap", "overlay", "quote_literal", "quote_ident", "regexp_match", "regexp_matches", "split_part", "strpos", "translate", "to_char", "to_date", "to_number", "to_timestamp", "md5", "encode", "decode", "format", "concat_ws", "reverse", "trim_scale", "div", "mod", "cbrt", "degrees", "radians", "width_bucket", "scale", "min_scale", "gcd", "lcm", "factorial", "age", "date_part", "isfinite", "justify_days", "justify_hours", "justify_interval", "make_date", "make_interval", "make_time", "make_timestamp", "now", "statement_timestamp", "transaction_timestamp", "localtime", "localtimestamp", "num_nulls", "num_nonnulls", "json_build_object", "json_build_array", "jsonb_build_object", "jsonb_build_array", "row_to_json", "to_json", "to_jsonb", "json_array_length", "jsonb_array_length", "jsonb_typeof", "array_append", "array_cat", "array_prepend", "array_position", "array_length", "array_lower", "array_upper", "cardinality", "array_ndims", "array_dims", "unnest", "generate_subscripts", "range", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "mode", "grouping", "grouping_id", "percentile_cont", "percentile_disc", "cume_dist", "nth_value", "lower_inf", "upper_inf", "isempty", "datediff", "date_diff", "date_sub", "date_add", "strftime", "strptime", "epoch", "epoch_ms", "list_value", "list_contains", "list_aggregate", "len", "contains", "prefix", "suffix", "starts_with", "ends_with", "regexp_full_match", "string_split", "levenshtein", "any_value", "arg_max", "arg_min", "max_by", "min_by", "approx_count_distinct", "quantile", "quantile_cont", "quantile_disc", "year", "month", "day", "hour", "minute", "second", "quarter", "week", "dayofweek", "dayofyear", "weekofyear", "last_day", "monthname", "dayname", "isodow", "isoyear", "century", "decade", "millennium", "yearweek", "chr", "pi", "ceil", "ceiling", "floor", "trunc", "round", "sqrt", "exp", "ln", "log", "log10", "log2", "power", "pow", "substr", "substring", "left", "right", "lpad", "rpad", "repeat", "replace", "ltrim", "rtrim", "nullif", "ifnull", "isnull", "coalesce", "greatest", "least", "pg_typeof", "histogram", "entropy", "kurtosis", "skewness", "mad", "product", "sem", "geomean", "favg", "fsum", "kahan_sum", "bitstring_agg"]
+    """
+    ascii btrim char_length character_length octet_length bit_length initcap overlay quote_literal quote_ident
+    regexp_match regexp_matches split_part strpos translate to_char to_date to_number to_timestamp md5 encode
+    decode format concat_ws reverse trim_scale div mod cbrt degrees radians width_bucket scale min_scale gcd
+    lcm factorial age date_part isfinite justify_days justify_hours justify_interval make_date make_interval
+    make_time make_timestamp now statement_timestamp transaction_timestamp localtime localtimestamp num_nulls
+    num_nonnulls json_build_object json_build_array jsonb_build_object jsonb_build_array row_to_json to_json
+    to_jsonb json_array_length jsonb_array_length jsonb_typeof array_append array_cat array_prepend
+    array_position array_length array_lower array_upper cardinality array_ndims array_dims unnest
+    generate_subscripts range bool_and bool_or every bit_and bit_or bit_xor string_agg json_agg jsonb_agg
+    json_object_agg jsonb_object_agg regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx
+    regr_sxy regr_syy mode grouping grouping_id percentile_cont percentile_disc cume_dist nth_value lower_inf
+    upper_inf isempty datediff date_diff date_sub date_add strftime strptime epoch epoch_ms list_value
+    list_contains list_aggregate len contains prefix suffix starts_with ends_with regexp_full_match
+    string_split levenshtein any_value arg_max arg_min max_by min_by approx_count_distinct quantile
+    quantile_cont quantile_disc year month day hour minute second quarter week dayofweek dayofyear weekofyear
+    last_day monthname dayname isodow isoyear century decade millennium yearweek chr pi ceil ceiling floor
+    trunc round sqrt exp ln log log10 log2 power pow substr substring left right lpad rpad repeat replace
+    ltrim rtrim nullif ifnull isnull coalesce greatest least pg_typeof histogram entropy kurtosis skewness mad
+    product sem geomean favg fsum kahan_sum bitstring_agg
+    """.split()
 )
 
 
@@ -49,7 +69,7 @@ def names(node: exp.Func) -> tuple[str | None, str]:
 
 
 def called(tree: exp.Expr) -> Iterator[exp.Func]:
-    """Function calls of a tree. Operators and clauses that sqlglot models as functions (AND, CASE, CAST, ...) are not."""
+    """Function calls of a tree. Operators and clauses that sqlglot models as functions (AND, CASE) are not."""
     for node in tree.find_all(exp.Func):
         if not isinstance(
             node, (exp.Connector, exp.Case, exp.Cast, exp.If, exp.Exists, exp.Array, exp.Map, exp.Struct)

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from rewriter.catalog import Catalog
 
-
-def output_names(tree: exp.Query, catalog: Catalog) -> list[str] | None:
+def output_names(tree: exp.Query) -> list[str] | None:
     """The names that Postgres gives to the outputs of an unqualified tree; None when a star stands among them.
 
     The rules are those of Postgres's FigureColname. DuckDB names an unnamed expression after its text, which only the

@@ -1,8 +1,8 @@
 """A parsed tree against a catalog: every column names its relation, stars and views are expanded.
 
-sqlglot's ``qualify`` does most of it. Before it runs, names that it would resolve differently from the engine are bound
-here: in GROUP BY, HAVING, WHERE and inside ORDER BY expressions an input column wins over an output alias of the same name
-(Postgres documentation of SELECT; DuckDB does the same).
+sqlglot's ``qualify`` does most of it. Before it runs, names that it would resolve differently from the engine are
+bound here: in GROUP BY, HAVING, WHERE and inside ORDER BY expressions an input column wins over an output alias of the
+same name (Postgres documentation of SELECT; DuckDB does the same).
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ def _derived(node: exp.Table, table: Table, catalog: Catalog) -> exp.Subquery:
 def qualify(tree: exp.Query, catalog: Catalog) -> exp.Query:
     """A qualified copy of a folded tree without views.
 
-    Raises UnknownName (relation or column) and QueryRejected (unsupported-feature) when a construct cannot be qualified.
+    Raises UnknownName (relation or column), QueryRejected (unsupported-feature).
     """
     copy = tree.copy()
     for node in base_tables(copy):
         relation(node, catalog)
-    names = output_names(copy, catalog)
+    names = output_names(copy)
     schema = _mapping(catalog, copy)
     try:
         _bind_input_columns(copy, catalog)
@@ -219,7 +219,16 @@ def _needs_quotes(name: str) -> bool:
 
 # Words that cannot be a column or table name without quotes in Postgres or DuckDB (their lists of reserved key words).
 _RESERVED = frozenset(
-    ["ALL", "ANALYSE", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "ASYMMETRIC", "AUTHORIZATION", "BINARY", "BOTH", "CASE", "CAST", "CHECK", "COLLATE", "COLLATION", "COLUMN", "CONCURRENTLY", "CONSTRAINT", "CREATE", "CROSS", "CURRENT_CATALOG", "CURRENT_DATE", "CURRENT_ROLE", "CURRENT_SCHEMA", "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_USER", "DEFAULT", "DEFERRABLE", "DESC", "DISTINCT", "DO", "ELSE", "END", "EXCEPT", "FALSE", "FETCH", "FOR", "FOREIGN", "FREEZE", "FROM", "FULL", "GRANT", "GROUP", "HAVING", "ILIKE", "IN", "INITIALLY", "INNER", "INTERSECT", "INTO", "IS", "ISNULL", "JOIN", "LATERAL", "LEADING", "LEFT", "LIKE", "LIMIT", "LOCALTIME", "LOCALTIMESTAMP", "NATURAL", "NOT", "NOTNULL", "NULL", "OFFSET", "ON", "ONLY", "OR", "ORDER", "OUTER", "OVERLAPS", "PLACING", "PRIMARY", "REFERENCES", "RETURNING", "RIGHT", "SELECT", "SESSION_USER", "SIMILAR", "SOME", "SYMMETRIC", "TABLE", "TABLESAMPLE", "THEN", "TO", "TRAILING", "TRUE", "UNION", "UNIQUE", "USER", "USING", "VARIADIC", "VERBOSE", "WHEN", "WHERE", "WINDOW", "WITH", "QUALIFY", "PIVOT", "UNPIVOT", "ANTI", "SEMI", "ASOF", "POSITIONAL", "DESCRIBE", "SHOW", "SUMMARIZE", "LAMBDA"]
+    """
+    ALL ANALYSE ANALYZE AND ANY ARRAY AS ASC ASYMMETRIC AUTHORIZATION BINARY BOTH CASE CAST CHECK COLLATE
+    COLLATION COLUMN CONCURRENTLY CONSTRAINT CREATE CROSS CURRENT_CATALOG CURRENT_DATE CURRENT_ROLE
+    CURRENT_SCHEMA CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER DEFAULT DEFERRABLE DESC DISTINCT DO ELSE END
+    EXCEPT FALSE FETCH FOR FOREIGN FREEZE FROM FULL GRANT GROUP HAVING ILIKE IN INITIALLY INNER INTERSECT INTO
+    IS ISNULL JOIN LATERAL LEADING LEFT LIKE LIMIT LOCALTIME LOCALTIMESTAMP NATURAL NOT NOTNULL NULL OFFSET ON
+    ONLY OR ORDER OUTER OVERLAPS PLACING PRIMARY REFERENCES RETURNING RIGHT SELECT SESSION_USER SIMILAR SOME
+    SYMMETRIC TABLE TABLESAMPLE THEN TO TRAILING TRUE UNION UNIQUE USER USING VARIADIC VERBOSE WHEN WHERE
+    WINDOW WITH QUALIFY PIVOT UNPIVOT ANTI SEMI ASOF POSITIONAL DESCRIBE SHOW SUMMARIZE LAMBDA
+    """.split()
 )
 
 

@@ -203,8 +203,8 @@ def _alter(statement: exp.Alter, drafts: dict[tuple[str | None, str], _Draft], d
 
 
 def catalog_of(tables: Sequence[Mapping[str, Any]], dialect: str) -> Catalog:
-    """The catalog of a query-pair file's ``schema``: a list of ``table``, ``columns`` (``name``, ``type``, ``nullable``),
-    ``pk``, ``fks``, ``unique``, ``checks``. Raises SchemaError naming what is missing."""
+    """The catalog of a query-pair file's ``schema``: a list of ``table``, ``columns`` (``name``, ``type``,
+    ``nullable``), ``pk``, ``fks``, ``unique``, ``checks``. Raises SchemaError naming what is missing."""
     made = []
     for entry in tables:
         try:

@@ -16,13 +16,13 @@ logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 
 # Everything else that may stand in a query. Conditions cover columns, literals, operators, predicates and functions.
 _STRUCTURE = (
-    exp.Query, exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset, exp.Fetch,
-    exp.Distinct, exp.With, exp.CTE, exp.Table, exp.TableAlias, exp.Alias, exp.Aliases, exp.Identifier, exp.Star,
-    exp.Window, exp.WindowSpec, exp.Values, exp.Tuple, exp.Interval, exp.IntervalSpan, exp.DataType, exp.DataTypeParam, exp.Var,
-    exp.Filter, exp.WithinGroup, exp.Lateral, exp.Rollup, exp.Cube, exp.GroupingSets, exp.TableSample, exp.Collate,
-    exp.Qualify, exp.NamedArgument if hasattr(exp, "NamedArgument") else exp.Kwarg, exp.Kwarg, exp.PropertyEQ, exp.Unnest,
-    exp.RespectNulls, exp.IgnoreNulls, exp.JSONPathPart, exp.LimitOptions, exp.Func, exp.Slice, exp.CurrentDate,
-    exp.TimeUnit, exp.Placeholder, exp.Parameter,
+    exp.Query, exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit,
+    exp.Offset, exp.Fetch, exp.Distinct, exp.With, exp.CTE, exp.Table, exp.TableAlias, exp.Alias, exp.Aliases,
+    exp.Identifier, exp.Star, exp.Window, exp.WindowSpec, exp.Values, exp.Tuple, exp.Interval,
+    exp.IntervalSpan, exp.DataType, exp.DataTypeParam, exp.Var, exp.Filter, exp.WithinGroup, exp.Lateral,
+    exp.Rollup, exp.Cube, exp.GroupingSets, exp.TableSample, exp.Collate, exp.Qualify, exp.Kwarg,
+    exp.PropertyEQ, exp.Unnest, exp.RespectNulls, exp.IgnoreNulls, exp.JSONPathPart, exp.LimitOptions,
+    exp.Func, exp.Slice, exp.CurrentDate, exp.TimeUnit, exp.Placeholder, exp.Parameter,
 )  # fmt: skip
 
 
