@@ -76,10 +76,11 @@ def reference(original: exp.Query, columns: int | None) -> Reference:
     bare = original.copy()
     for name in ("limit", "offset"):
         bare.set(name, None)
-    if order is None or bare.args.get("distinct") is not None and bare.args["distinct"].args.get("on") is not None:
-        if order is not None:
-            return Reference(original, None)
+    if order is None:
         return Reference(bare, None, (), bound, skipped or 0)
+    distinct = bare.args.get("distinct")
+    if distinct is not None and distinct.args.get("on") is not None:
+        return Reference(original, None)  # here ORDER BY also chooses rows
     keys, extra = _keys(bare, order, columns)
     if keys is None:
         return Reference(original, None) if limit is not None or offset is not None else Reference(bare, None)
@@ -89,15 +90,13 @@ def reference(original: exp.Query, columns: int | None) -> Reference:
     return Reference(bare, columns, keys, bound, skipped or 0)
 
 
-def _keys(
-    query: exp.Query, order: exp.Order, columns: int | None
-) -> tuple[tuple[int, ...] | None, list[exp.Expression]]:
+def _keys(query: exp.Query, order: exp.Order, columns: int | None) -> tuple[tuple[int, ...] | None, list[exp.Expr]]:
     """Positions of the ORDER BY keys and the columns to add for keys that are not in the output; None if untold."""
     names = [name.lower() for name in query.named_selects]
     select = query if isinstance(query, exp.Select) else None
     bodies = [projection.unalias() for projection in select.expressions] if select is not None else []
     positions: list[int] = []
-    extra: list[exp.Expression] = []
+    extra: list[exp.Expr] = []
     for ordered in order.expressions:
         key = ordered.this if isinstance(ordered, exp.Ordered) else ordered
         if isinstance(key, exp.Literal) and not key.is_string:
@@ -120,7 +119,7 @@ def _keys(
     return tuple(positions), extra
 
 
-def _names_alias(key: exp.Expression, names: list[str], bodies: list[exp.Expression]) -> bool:
+def _names_alias(key: exp.Expr, names: list[str], bodies: list[exp.Expr]) -> bool:
     """Whether an ORDER BY expression has a column that may mean an output alias instead of an input column."""
     renamed = {
         name
@@ -130,7 +129,7 @@ def _names_alias(key: exp.Expression, names: list[str], bodies: list[exp.Express
     return any(not column.table and column.name.lower() in renamed for column in key.find_all(exp.Column))
 
 
-def _count(clause: exp.Expression | None) -> int | None:
+def _count(clause: exp.Expr | None) -> int | None:
     if clause is None:
         return None
     value = clause.args.get("count") if isinstance(clause, exp.Fetch) else clause.expression

@@ -13,6 +13,7 @@ from rewriter.records import Database, Row, Value
 from rewriter.verify.generate.relations import Reference, Relation
 
 DIALECTS = ("duckdb", "postgres")
+_DEFAULT_SCHEMAS = (None, "main", "public")
 
 
 def scripts(
@@ -33,10 +34,10 @@ def script(
     """One script in dialect ``target``: tables with their constraints, rows, and the two queries as its last two
     statements. Columns that neither query reads are left out, and constraints on them."""
     by_key = {relation.key: relation for relation in relations}
-    statements: list[str] = []
-    for schema in dict.fromkeys(relation.table.schema for relation in relations):
-        if schema is not None and schema not in ("main", "public"):
-            statements.append(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema, target)}")
+    schemas = dict.fromkeys(relation.table.schema for relation in relations)
+    statements = [
+        f"CREATE SCHEMA IF NOT EXISTS {_quoted(s, target)}" for s in schemas if s and s not in _DEFAULT_SCHEMAS
+    ]
     created = dict.fromkeys(relation.key for relation in relations)
     for relation in relations:
         del created[relation.key]
@@ -48,8 +49,8 @@ def script(
         rows = _parents_first(relation, table.columns, table.rows)
         values = ",\n  ".join("(" + ", ".join(literal(value) for value in row) + ")" for row in rows)
         columns = ", ".join(_quoted(name, target) for name in table.columns)
-        statements.append(f"INSERT INTO {_name(relation, target, dialect)} ({columns}) VALUES\n  {values}")
-    queries = [_query(tree, target, dialect) for tree in (original, candidate)]
+        statements.append(f"INSERT INTO {_name(relation, target)} ({columns}) VALUES\n  {values}")
+    queries = [_query(tree, target) for tree in (original, candidate)]
     return (
         "-- Run in an empty database. The last two statements should return the same and do not.\n"
         + "".join(f"{statement};\n" for statement in statements)
@@ -105,10 +106,10 @@ def _create(
         if reference.parent not in pending and tuple(reference.referenced) in parent.keys:
             parts.append(
                 f"FOREIGN KEY {listed(reference.columns)} "
-                f"REFERENCES {_name(parent, target, dialect)} {listed(reference.referenced)}"
+                f"REFERENCES {_name(parent, target)} {listed(reference.referenced)}"
             )
     parts += [f"CHECK ({check.sql(dialect=target)})" for check in relation.checks]
-    return f"CREATE TABLE {_name(relation, target, dialect)} (\n  " + ",\n  ".join(parts) + "\n)"
+    return f"CREATE TABLE {_name(relation, target)} (\n  " + ",\n  ".join(parts) + "\n)"
 
 
 def _parents_first(relation: Relation, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
@@ -131,21 +132,21 @@ def _found(reference: Reference, columns: Sequence[str], row: Row, among: Sequen
     return None in wanted or any(tuple(other[p] for p in positions) == wanted for other in among)
 
 
-def _name(relation: Relation, target: str, dialect: str) -> str:
+def _name(relation: Relation, target: str) -> str:
     name = _quoted(relation.table.name, target)
     schema = relation.table.schema
-    return name if schema is None or schema in ("main", "public") else f"{_quoted(schema, target)}.{name}"
+    return name if schema is None or schema in _DEFAULT_SCHEMAS else f"{_quoted(schema, target)}.{name}"
 
 
 def _quoted(name: str, target: str) -> str:
     return exp.to_identifier(name, quoted=True).sql(dialect=target)
 
 
-def _query(tree: exp.Query, target: str, dialect: str) -> str:
+def _query(tree: exp.Query, target: str) -> str:
     """The query as text; the default schema's name is dropped, because it differs between engines."""
     copy = tree.copy()
     for table in copy.find_all(exp.Table):
-        if table.db in ("main", "public"):
+        if table.db and table.db in _DEFAULT_SCHEMAS:
             table.set("db", None)
             table.set("catalog", None)
     return copy.sql(dialect=target, pretty=True)

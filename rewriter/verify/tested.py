@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
 
 from sqlglot import exp
 
+from rewriter.engines import DuckDB, scratch
 from rewriter.engines.base import Engine
 from rewriter.errors import BindError, EngineError
 from rewriter.records import Adequacy, Counterexample, Database, Query, Result, Verdict, VerdictKind
 from rewriter.verify import shape
-from rewriter.verify.generate import Generator, Relation, relations
+from rewriter.verify.generate import Generator, relations
 from rewriter.verify.reference import reference
 from rewriter.verify.script import scripts
 from rewriter.verify.shrink import shrink
@@ -38,56 +40,56 @@ class Tester:
         self.original = original
         self.seed = seed
         self.names = None if by_position else shape.stated_names(original.stated)
-        self._reference = reference(original.stated, len(original.columns) or None)
-        self._hunter = hunter
-        self._judge = None if judge is None or judge is hunter else judge
-        self._relations = relations(original.catalog, (original.stated, original.tree))
+        self.hunter = hunter
+        self.judge = None if judge is hunter else judge
         self._pool: list[Trial] | None = None
         self._refused: EngineError | None = None
 
     def screen(self, candidate: exp.Query, deadline: float) -> Verdict:
         """Run the candidate on the pool."""
-        bench = self._bench(self._hunter, candidate)
-        pool = self._made_pool()
-        if self._refused is not None:
-            return self._unknown(f"the original does not run on {bench.engine.name}: {self._refused.message}")
-        if bench.relations != self._relations:
-            pool = self._extended(pool, bench)  # the candidate reads a table or column that the original does not
-        hunt = _Hunt(self, candidate, bench, deadline, "screen")
-        return hunt.over_pool(pool) or hunt.survived()
+        hunt = self._hunt(candidate, deadline, "screen")
+        return hunt if isinstance(hunt, Verdict) else hunt.over_pool() or hunt.survived()
 
     def certify(self, candidate: exp.Query, deadline: float) -> Verdict:
         """Run the candidate on the pool, then on databases made for this pair, then on the judge."""
-        bench = self._bench(self._hunter, candidate)
-        pool = self._made_pool()
-        if self._refused is not None:
-            return self._unknown(f"the original does not run on {bench.engine.name}: {self._refused.message}")
-        if bench.relations != self._relations:
-            pool = self._extended(pool, bench)
-        hunt = _Hunt(self, candidate, bench, deadline, "certify")
-        return hunt.over_pool(pool) or hunt.over_new() or hunt.on_judge() or hunt.survived()
+        hunt = self._hunt(candidate, deadline, "certify")
+        if isinstance(hunt, Verdict):
+            return hunt
+        return hunt.over_pool() or hunt.over_new() or hunt.on_judge() or hunt.survived()
 
-    def _bench(self, engine: Engine, candidate: exp.Query) -> Bench:
-        found = relations(self.original.catalog, (self.original.stated, self.original.tree, candidate))
-        return Bench(engine, self.original.catalog, self._reference, found)
+    def bench(self, engine: Engine, candidate: exp.Query | None = None) -> Bench:
+        """``engine`` with the original as it is best put to it: as stated in its own dialect; in another one as the
+        qualified tree, whose types the translation needs."""
+        original = self.original
+        stated = engine.dialect == original.dialect
+        trees = (original.stated, original.tree) + ((candidate,) if candidate is not None else ())
+        return Bench(
+            engine,
+            original.catalog,
+            reference(original.stated if stated else original.tree, len(original.columns) or None),
+            relations(original.catalog, trees),
+        )
+
+    def _hunt(self, candidate: exp.Query, deadline: float, effort: str) -> _Hunt | Verdict:
+        if self._pool is None:
+            self._pool = self._made_pool()
+        bench = self.bench(self.hunter, candidate)
+        if self._refused is not None:
+            reason = f"the original does not run on {bench.engine.name}: {self._refused.message}"
+            return Verdict(VerdictKind.UNKNOWN, METHOD, reason)
+        pool = self._pool
+        if bench.relations != self.bench(self.hunter).relations:
+            pool = _pool(bench, self.original, self.seed)  # the candidate reads what the original does not
+        return _Hunt(self, candidate, bench, pool, deadline, effort)
 
     def _made_pool(self) -> list[Trial]:
-        if self._pool is None:
-            bench = Bench(self._hunter, self.original.catalog, self._reference, self._relations)
-            self._refused = bench.unusable()
-            if self._refused is not None and self._judge is not None:
-                bench = Bench(self._judge, self.original.catalog, self._reference, self._relations)
-                if bench.unusable() is None:  # the target understands what DuckDB does not: hunt there
-                    self._hunter, self._judge, self._refused = self._judge, None, None
-            self._pool = [] if self._refused is not None else _pool(bench, self.original, self.seed)
-        return self._pool
-
-    def _extended(self, pool: Sequence[Trial], bench: Bench) -> list[Trial]:
-        del pool
-        return _pool(bench, self.original, self.seed)
-
-    def _unknown(self, reason: str) -> Verdict:
-        return Verdict(VerdictKind.UNKNOWN, METHOD, reason)
+        bench = self.bench(self.hunter)
+        self._refused = bench.unusable()
+        if self._refused is not None and self.judge is not None:
+            bench = self.bench(self.judge)
+            if bench.unusable() is None:  # the target understands what DuckDB does not: hunt there
+                self.hunter, self.judge, self._refused = self.judge, None, None
+        return [] if self._refused is not None else _pool(bench, self.original, self.seed)
 
 
 def _pool(bench: Bench, original: Query, seed: int) -> list[Trial]:
@@ -129,6 +131,7 @@ class _Hunt:
     tester: Tester
     candidate: exp.Query
     bench: Bench
+    pool: Sequence[Trial]
     deadline: float
     effort: str
     databases: int = 0
@@ -137,13 +140,10 @@ class _Hunt:
     judged: bool = False
     refused: EngineError | None = None
     shaped: bool = False
+    selection: list[Trial] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.bench = Bench(self.tester._hunter, self.bench.catalog, self.bench.reference, self.bench.relations)
-        self.selection: list[Trial] = []
-
-    def over_pool(self, pool: Sequence[Trial]) -> Verdict | None:
-        for part in (pool[:FIRST], pool[FIRST:]):
+    def over_pool(self) -> Verdict | None:
+        for part in (self.pool[:FIRST], self.pool[FIRST:]):
             outcomes = self.bench.run([trial.database for trial in part], self.candidate)
             verdict = self._judged(part, [row[0] for row in outcomes])
             if verdict is not None:
@@ -159,7 +159,7 @@ class _Hunt:
         stream: Iterator[Database] = iter(
             Generator(original.catalog, self.bench.relations, queries, self.tester.seed + 1)
         )
-        reserve = 0.8 if self.tester._judge is None else 0.6
+        reserve = 0.8 if self.tester.judge is None else 0.6
         until = time.monotonic() + (self.deadline - time.monotonic()) * reserve
         while self.databases < ENOUGH and time.monotonic() < until:
             batch = list(islice(stream, BATCH))
@@ -174,10 +174,10 @@ class _Hunt:
 
     def on_judge(self) -> Verdict | None:
         """Test a survivor again on the target's own engine."""
-        judge = self.tester._judge
+        judge = self.tester.judge
         if judge is None or not self.selection:
             return None
-        bench = Bench(judge, self.bench.catalog, self.bench.reference, self.bench.relations)
+        bench = self.tester.bench(judge, self.candidate)
         chosen = _spread(sorted(self.selection, key=lambda trial: -_variety(trial)), JUDGED)
         databases = [trial.database for trial in chosen]
         outcomes = bench.run(databases, bench.reference.query, self.candidate)
@@ -195,12 +195,15 @@ class _Hunt:
 
     def survived(self) -> Verdict:
         adequacy = Adequacy(self.databases, self.non_empty)
-        names = (self.bench.engine.name,)
-        if self.judged and self.tester._judge is not None:
-            names += (self.tester._judge.name,)
+        names: tuple[str, ...] = (self.bench.engine.name,)
+        if self.judged and self.tester.judge is not None:
+            names += (self.tester.judge.name,)
         if self.refused is not None:
             reason = f"the candidate does not run on {names[0]}: {self.refused.message}"
             return Verdict(VerdictKind.UNKNOWN, METHOD, reason, adequacy)
+        if not self.bench.relations and self.databases:
+            reason = "the queries read no table, and their answers are the same"
+            return Verdict(VerdictKind.TESTED, METHOD, reason, adequacy, confirmed_on=names)
         if not self.databases:
             reason = "on every generated database the original fails or its answer depends on the order of the rows"
             return Verdict(VerdictKind.UNKNOWN, METHOD, reason, adequacy)
@@ -255,13 +258,22 @@ class _Hunt:
         """The engines that agree on a difference, or None if it does not count."""
         if not self.bench.stands(database, self.candidate):
             return None
-        judge = self.tester._judge
+        judge = self.tester.judge
         if judge is None:
-            return (self.bench.engine.name,)
-        bench = Bench(judge, self.bench.catalog, self.bench.reference, self.bench.relations)
+            return self._confirmed_plainly(database)
+        bench = self.tester.bench(judge, self.candidate)
         if not bench.stands(database, self.candidate):
             return None
         return (self.bench.engine.name, judge.name)
+
+    def _confirmed_plainly(self, database: Database) -> tuple[str, ...] | None:
+        """Without a judge: DuckDB must show the difference with its optimizer switched off as well."""
+        name = self.bench.engine.name
+        if not isinstance(self.bench.engine, DuckDB):
+            return (name,)
+        with closing(scratch(optimizer=False)) as plain:
+            stands = self.tester.bench(plain, self.candidate).stands(database, self.candidate)
+        return (name,) if stands else None
 
     def _refuted(self, bench: Bench, database: Database, confirmed: tuple[str, ...]) -> Verdict:
         until = time.monotonic() + SHRINK_SECONDS[self.effort]
@@ -298,6 +310,3 @@ class _Hunt:
 
 def _rows(result: Result) -> str:
     return "1 row" if len(result.rows) == 1 else f"{len(result.rows)} rows"
-
-
-__all__ = ["Relation", "Tester"]

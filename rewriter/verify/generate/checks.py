@@ -17,7 +17,7 @@ from rewriter.records import Value
 from rewriter.verify.generate.constants import Unknown, constant
 from rewriter.verify.generate.domains import Kind, domain_of
 
-_COMPARISONS: dict[type[exp.Expression], Callable[[Value, Value], bool]] = {
+_COMPARISONS: dict[type[exp.Expr], Callable[[Value, Value], bool]] = {
     exp.EQ: operator.eq,
     exp.NEQ: operator.ne,
     exp.LT: operator.lt,
@@ -25,14 +25,14 @@ _COMPARISONS: dict[type[exp.Expression], Callable[[Value, Value], bool]] = {
     exp.GT: operator.gt,
     exp.GTE: operator.ge,
 }
-_ARITHMETIC: dict[type[exp.Expression], Callable[[Value, Value], Value]] = {
+_ARITHMETIC: dict[type[exp.Expr], Callable[[Value, Value], Value]] = {
     exp.Add: operator.add,
     exp.Sub: operator.sub,
     exp.Mul: operator.mul,
 }
 
 
-def parse_check(text: str, dialect: str) -> exp.Expression | None:
+def parse_check(text: str, dialect: str) -> exp.Expr | None:
     """The condition of a CHECK, written with or without the word; None when it cannot be parsed."""
     body = re.sub(r"^\s*CHECK\s*(?=\()", "", text, flags=re.IGNORECASE)
     body = re.sub(r"\)\s*(NOT VALID|NO INHERIT)\s*$", ")", body, flags=re.IGNORECASE)
@@ -42,7 +42,7 @@ def parse_check(text: str, dialect: str) -> exp.Expression | None:
         return None
 
 
-def holds(condition: exp.Expression, row: Mapping[str, Value]) -> bool:
+def holds(condition: exp.Expr, row: Mapping[str, Value]) -> bool:
     """Whether a row (lower-case column names) may pass: True also for NULL, as SQL says, and for what this module
     cannot evaluate."""
     try:
@@ -51,12 +51,12 @@ def holds(condition: exp.Expression, row: Mapping[str, Value]) -> bool:
         return True
 
 
-def violations(condition: exp.Expression, table: exp.Table) -> exp.Select:
+def violations(condition: exp.Expr, table: exp.Table) -> exp.Select:
     """The query that returns a row for each row of ``table`` that breaks the CHECK."""
     return exp.select("1").from_(table.copy()).where(exp.Not(this=exp.Paren(this=condition.copy())))
 
 
-def _evaluate(node: exp.Expression, row: Mapping[str, Value]) -> Value:
+def _evaluate(node: exp.Expr, row: Mapping[str, Value]) -> Value:
     match node:
         case exp.Paren():
             return _evaluate(node.this, row)
@@ -110,7 +110,7 @@ def _read(node: exp.Column, row: Mapping[str, Value]) -> Value:
         raise Unknown from None
 
 
-def _connect(node: exp.Expression, row: Mapping[str, Value]) -> Value:
+def _connect(node: exp.Expr, row: Mapping[str, Value]) -> Value:
     decisive = isinstance(node, exp.Or)
     sides: list[Value] = []
     for side in (node.this, node.expression):

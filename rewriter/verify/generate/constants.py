@@ -15,7 +15,7 @@ class Unknown(Exception):
     """The expression is not a constant that this module can work out."""
 
 
-def constant(node: exp.Expression) -> Value:
+def constant(node: exp.Expr) -> Value:
     """The value of a constant expression; None is SQL's NULL. Raises Unknown."""
     match node:
         case exp.Paren() | exp.Alias():
@@ -48,7 +48,7 @@ def constant(node: exp.Expression) -> Value:
     raise Unknown
 
 
-def interval(node: exp.Expression) -> tuple[int, str]:
+def interval(node: exp.Expr) -> tuple[int, str]:
     """(amount, unit) of an INTERVAL. Raises Unknown."""
     if isinstance(node, exp.Interval):
         text = node.this.name if node.this is not None else ""
@@ -75,7 +75,7 @@ def _sum(node: exp.Binary) -> Value:
     raise Unknown
 
 
-def _moved(base: exp.Expression, by: exp.Expression, unit: str, negative: bool) -> Value:
+def _moved(base: exp.Expr, by: exp.Expr, unit: str, negative: bool) -> Value:
     moment = constant(base)
     if isinstance(moment, str):
         moment = _cast(moment, exp.DataType.build("timestamp"))
@@ -103,7 +103,7 @@ def _known(value: Value) -> Value:
     return value
 
 
-def _numeric(node: exp.Expression) -> int | Decimal:
+def _numeric(node: exp.Expr) -> int | Decimal:
     value = constant(node)
     if isinstance(value, str):
         value = _number(value)

@@ -125,7 +125,7 @@ class Generator:
                 continue
             row = {column: relation.domains[column].coerce(values[number]) for column, number in cells.items()}
             kept = rows[relation.key]
-            if len(kept) < MAX_ROWS and (copies and not relation.keys or row not in kept):
+            if len(kept) < MAX_ROWS and ((copies and not relation.keys) or row not in kept):
                 kept.append(row)
 
     def _pool(self, variable: Variable) -> list[Value]:

@@ -34,7 +34,7 @@ class Relation:
     primary_key: tuple[str, ...]
     unique: tuple[tuple[str, ...], ...]
     references: tuple[Reference, ...]
-    checks: tuple[exp.Expression, ...]
+    checks: tuple[exp.Expr, ...]
 
     @property
     def key(self) -> RelationKey:
@@ -56,7 +56,7 @@ class Relation:
 def table_of(source: exp.Table, catalog: Catalog) -> Table | None:
     """The base table that a table reference names, if the catalog has it."""
 
-    def folded(identifier: exp.Expression | None) -> str | None:
+    def folded(identifier: exp.Expr | None) -> str | None:
         if not isinstance(identifier, exp.Identifier) or not identifier.name:
             return None
         keep = identifier.args.get("quoted") and catalog.dialect != "duckdb"
@@ -86,7 +86,6 @@ def relations(catalog: Catalog, queries: Iterable[exp.Query]) -> tuple[Relation,
             table = table_of(source, catalog)
             if table is not None:
                 tables[table.schema, table.name] = table
-            names.update(str(identifier.name).lower() for identifier in _names(source))
         for identifier in tree.find_all(exp.Identifier):
             names.add(str(identifier.name).lower())
         everything = everything or _reads_whole_rows(tree)
@@ -97,12 +96,7 @@ def relations(catalog: Catalog, queries: Iterable[exp.Query]) -> tuple[Relation,
     return _ordered([_relation(catalog, table, wanted[key], tables) for key, table in tables.items()])
 
 
-def _names(source: exp.Table) -> list[exp.Expression]:
-    alias = source.args.get("alias")
-    return list(alias.columns) if isinstance(alias, exp.TableAlias) else []
-
-
-def _reads_whole_rows(tree: exp.Expression) -> bool:
+def _reads_whole_rows(tree: exp.Expr) -> bool:
     if any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star)):
         return True
     if any(join.method.upper() == "NATURAL" for join in tree.find_all(exp.Join)):
@@ -165,7 +159,7 @@ def _parent(catalog: Catalog, table: Table, foreign_key: ForeignKey) -> Table | 
     return catalog.find(foreign_key.table, foreign_key.schema if foreign_key.schema is not None else table.schema)
 
 
-def _columns_of(condition: exp.Expression | None, table: Table) -> set[str]:
+def _columns_of(condition: exp.Expr | None, table: Table) -> set[str]:
     if condition is None:
         return set()
     by_name = {column.name.lower(): column.name for column in table.columns}

@@ -136,7 +136,7 @@ class Solved:
             relation, cells = rng.choice(self.cells)
             for key in relation.keys[:1]:
                 self._refresh(rng.choice(key), cells, values, changed, fresh)
-        self._separate(base, values, changed, rng, fresh)
+        self._separate(values, changed, rng, fresh)
         return values
 
     def _other(
@@ -155,7 +155,6 @@ class Solved:
 
     def _separate(
         self,
-        base: Assignment,
         values: Assignment,
         changed: set[int],
         rng: random.Random,

@@ -74,10 +74,10 @@ _TRANSPARENT = (
 )  # fmt: skip
 
 
-def term(node: exp.Expression, resolve: Resolve, subquery: Callable[[exp.Query], Term]) -> Term:
+def term(node: exp.Expr, resolve: Resolve, subquery: Callable[[exp.Query], Term]) -> Term:
     """The term of an expression; ``resolve`` looks columns up, ``subquery`` enters a scalar subquery."""
 
-    def inner(child: exp.Expression) -> Term:
+    def inner(child: exp.Expr) -> Term:
         return term(child, resolve, subquery)
 
     if isinstance(node, exp.Column):
@@ -89,11 +89,12 @@ def term(node: exp.Expression, resolve: Resolve, subquery: Callable[[exp.Query],
     if isinstance(node, exp.Count):
         return Term("count")
     if isinstance(node, exp.Subquery):
-        return subquery(node.unnest())
+        inner_query = node.unnest()
+        return subquery(inner_query) if isinstance(inner_query, exp.Query) else OPAQUE
     if isinstance(node, _TRANSPARENT):
         if isinstance(node, exp.Distinct):
             return inner(node.expressions[0]) if node.expressions else OPAQUE
-        return inner(node.this) if isinstance(node.this, exp.Expression) else OPAQUE
+        return inner(node.this) if isinstance(node.this, exp.Expr) else OPAQUE
     if isinstance(node, (exp.Substring, exp.Left)):
         return _prefix(node, inner)
     if isinstance(node, (exp.Extract, exp.Year, exp.Month, exp.Day, exp.DayOfMonth, exp.Quarter)):
@@ -110,7 +111,7 @@ def term(node: exp.Expression, resolve: Resolve, subquery: Callable[[exp.Query],
     return OPAQUE
 
 
-def _prefix(node: exp.Expression, inner: Callable[[exp.Expression], Term]) -> Term:
+def _prefix(node: exp.Expr, inner: Callable[[exp.Expr], Term]) -> Term:
     try:
         start = int(constant(node.args["start"])) if isinstance(node, exp.Substring) else 1
     except (Unknown, KeyError, TypeError, ValueError):
@@ -118,7 +119,7 @@ def _prefix(node: exp.Expression, inner: Callable[[exp.Expression], Term]) -> Te
     return inner(node.this).through(lambda value: "x" * (start - 1) + str(value) if start >= 1 else None)
 
 
-def _date_part(node: exp.Expression, inner: Callable[[exp.Expression], Term]) -> Term:
+def _date_part(node: exp.Expr, inner: Callable[[exp.Expr], Term]) -> Term:
     part = node.name.lower() if isinstance(node, exp.Extract) else type(node).__name__.lower()
     base = inner(node.expression if isinstance(node, exp.Extract) else node.this)
     match part:
@@ -133,7 +134,7 @@ def _date_part(node: exp.Expression, inner: Callable[[exp.Expression], Term]) ->
     return OPAQUE
 
 
-def _arithmetic(node: exp.Binary, inner: Callable[[exp.Expression], Term]) -> Term:
+def _arithmetic(node: exp.Binary, inner: Callable[[exp.Expr], Term]) -> Term:
     left, right = inner(node.this), inner(node.expression)
     if right.kind == "constant" and left.kind == "variable":
         found, other, first = left, right.value, True

@@ -13,6 +13,7 @@ import random
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from sqlglot import exp
 
@@ -59,7 +60,7 @@ class Witness:
 
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_OPERATORS: dict[type[exp.Expression], str] = {
+_OPERATORS: dict[type[exp.Expr], str] = {
     exp.EQ: "=",
     exp.NullSafeEQ: "=",
     exp.NEQ: "<>",
@@ -91,7 +92,7 @@ class _Walk:
         self.depth = 0
 
     def query(
-        self, node: exp.Expression, outer: Scope, definitions: Definitions, demands: Mapping[str, Value]
+        self, node: exp.Expr, outer: Scope, definitions: Definitions, demands: Mapping[str, Value]
     ) -> dict[str, Term | Callable[[], Term]]:
         """Walk one query; returns its output columns by lower-case name. ``demands``: constants that the reader of
         this query wants in its output, used to choose a branch of a UNION."""
@@ -132,16 +133,14 @@ class _Walk:
 
     def _select(self, node: exp.Select, outer: Scope, definitions: Definitions) -> dict[str, Term | Callable[[], Term]]:
         scope: Scope = outer.new_child()
-        conditions: list[exp.Expression] = []
+        conditions: list[exp.Expr] = []
         where = node.args.get("where")
         if where is not None:
             conditions.append(where.this)
         joins = node.args.get("joins") or []
-        for join in joins:
-            if join.args.get("on") is not None:
-                conditions.append(join.args["on"])
+        conditions += [join.args["on"] for join in joins if join.args.get("on") is not None]
         demands = _demands(conditions)
-        sources: list[tuple[exp.Expression, exp.Join | None]] = []
+        sources: list[tuple[exp.Expr, exp.Join | None]] = []
         if node.args.get("from_") is not None:
             sources.append((node.args["from_"].this, None))
         sources += [(join.this, join) for join in joins]
@@ -170,7 +169,7 @@ class _Walk:
         self._group(node, scope)
         outputs: dict[str, Term | Callable[[], Term]] = {}
         for projection in node.expressions:
-            self._hints(projection, scope, definitions)
+            self._hints(projection, scope)
             if isinstance(projection, exp.Star) or (
                 isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star)
             ):
@@ -183,7 +182,7 @@ class _Walk:
             )
         for clause in ("group", "order", "qualify"):
             if node.args.get(clause) is not None:
-                self._hints(node.args[clause], scope, definitions)
+                self._hints(node.args[clause], scope)
         return outputs
 
     def _group(self, node: exp.Select, scope: Scope) -> None:
@@ -195,7 +194,7 @@ class _Walk:
                     self.made.grouped.add(id(found.variable))
 
     def _source(
-        self, source: exp.Expression, scope: Scope, definitions: Definitions, demands: Mapping[tuple[str, str], Value]
+        self, source: exp.Expr, scope: Scope, definitions: Definitions, demands: Mapping[tuple[str, str], Value]
     ) -> Columns:
         alias = source.alias_or_name.lower()
         wanted = {column: value for (owner, column), value in demands.items() if owner == alias}
@@ -231,7 +230,7 @@ class _Walk:
 
     def _using(self, name: str, scope: Scope) -> None:
         holders = [_force(columns[name]) for columns in scope.maps[0].values() if name in columns]
-        for one, other in zip(holders, holders[1:], strict=False):
+        for one, other in pairwise(holders):
             self._compare("=", one, other)
 
     def _resolve(self, column: exp.Column, scope: Scope) -> Term:
@@ -245,14 +244,14 @@ class _Walk:
                     return _force(columns[name])
         return OPAQUE
 
-    def _term(self, node: exp.Expression, scope: Scope, definitions: Definitions) -> Term:
+    def _term(self, node: exp.Expr, scope: Scope, definitions: Definitions) -> Term:
         def subquery(inner: exp.Query) -> Term:
             found = self.query(inner, scope, definitions, {})
             return _force(next(iter(found.values()), OPAQUE))
 
         return term(node, lambda column: self._resolve(column, scope), subquery)
 
-    def condition(self, node: exp.Expression, truth: bool, scope: Scope, definitions: Definitions) -> None:
+    def condition(self, node: exp.Expr, truth: bool, scope: Scope, definitions: Definitions) -> None:
         """Record what makes ``node`` true (or false)."""
         match node:
             case exp.Paren():
@@ -290,9 +289,9 @@ class _Walk:
             case _ if type(node) in _OPERATORS:
                 self._comparison(node, truth, scope, definitions)
             case _:
-                self._hints(node, scope, definitions)
+                self._hints(node, scope)
 
-    def _connective(self, node: exp.Expression, truth: bool, scope: Scope, definitions: Definitions) -> None:
+    def _connective(self, node: exp.Expr, truth: bool, scope: Scope, definitions: Definitions) -> None:
         sides = list(node.flatten())
         if isinstance(node, exp.And) == truth:
             for side in sides:
@@ -302,9 +301,9 @@ class _Walk:
         self.condition(chosen, truth, scope, definitions)
         for side in sides:
             if side is not chosen:
-                self._hints(side, scope, definitions)
+                self._hints(side, scope)
 
-    def _comparison(self, node: exp.Expression, truth: bool, scope: Scope, definitions: Definitions) -> None:
+    def _comparison(self, node: exp.Expr, truth: bool, scope: Scope, definitions: Definitions) -> None:
         operator = _OPERATORS[type(node)]
         if not truth:
             operator = _NEGATED[operator]
@@ -322,9 +321,7 @@ class _Walk:
             return
         self._compare(operator, *self._both(left, right, scope, definitions))
 
-    def _both(
-        self, left: exp.Expression, right: exp.Expression, scope: Scope, definitions: Definitions
-    ) -> tuple[Term, Term]:
+    def _both(self, left: exp.Expr, right: exp.Expr, scope: Scope, definitions: Definitions) -> tuple[Term, Term]:
         return self._term(left, scope, definitions), self._term(right, scope, definitions)
 
     def _in(self, node: exp.In, truth: bool, scope: Scope, definitions: Definitions) -> None:
@@ -378,12 +375,12 @@ class _Walk:
             Constraint(found.variable, operator, tuple(value for value in wanted if value is not None))
         )
 
-    def _hints(self, node: exp.Expression, scope: Scope, definitions: Definitions) -> None:
+    def _hints(self, node: exp.Expr, scope: Scope) -> None:
         """Record the constants that columns are compared with anywhere in ``node``, without asking for them."""
         for part in node.walk(prune=lambda n: isinstance(n, exp.Query)):
             if isinstance(part, exp.Query):
                 continue
-            pairs: list[tuple[exp.Expression, list[exp.Expression]]] = []
+            pairs: list[tuple[exp.Expr, list[exp.Expr]]] = []
             if type(part) in _OPERATORS or isinstance(part, (exp.Like, exp.ILike)):
                 pairs = [(part.this, [part.expression]), (part.expression, [part.this])]
             elif isinstance(part, exp.Between):
@@ -396,7 +393,7 @@ class _Walk:
             for subject, items in pairs:
                 self._hint(subject, items, scope)
 
-    def _hint(self, subject: exp.Expression, items: list[exp.Expression], scope: Scope) -> None:
+    def _hint(self, subject: exp.Expr, items: list[exp.Expr], scope: Scope) -> None:
         values = []
         for item in items:
             try:
@@ -440,7 +437,7 @@ def _later(compute: Callable[[], Term]) -> Callable[[], Term]:
     return get
 
 
-def _branches(node: exp.Expression) -> Iterator[exp.Expression]:
+def _branches(node: exp.Expr) -> Iterator[exp.Expr]:
     if isinstance(node, exp.Subquery) and not node.ctes and isinstance(node.this, exp.Query):
         yield from _branches(node.this)
     elif isinstance(node, exp.Union) and not node.ctes:
@@ -450,7 +447,7 @@ def _branches(node: exp.Expression) -> Iterator[exp.Expression]:
         yield node
 
 
-def _fits(branch: exp.Expression, names: list[str], demands: Mapping[str, Value]) -> bool:
+def _fits(branch: exp.Expr, names: list[str], demands: Mapping[str, Value]) -> bool:
     """Whether the constants that a branch selects agree with what its reader demands."""
     if not demands or not isinstance(branch, exp.Select):
         return True
@@ -464,7 +461,7 @@ def _fits(branch: exp.Expression, names: list[str], demands: Mapping[str, Value]
     return True
 
 
-def _demands(conditions: list[exp.Expression]) -> dict[tuple[str, str], Value]:
+def _demands(conditions: list[exp.Expr]) -> dict[tuple[str, str], Value]:
     found: dict[tuple[str, str], Value] = {}
     for condition in conditions:
         for part in condition.flatten() if isinstance(condition, exp.And) else [condition]:
@@ -479,7 +476,7 @@ def _demands(conditions: list[exp.Expression]) -> dict[tuple[str, str], Value]:
     return found
 
 
-def _alias_columns(source: exp.Expression) -> tuple[str, ...]:
+def _alias_columns(source: exp.Expr) -> tuple[str, ...]:
     alias = source.args.get("alias")
     return tuple(c.name.lower() for c in alias.columns) if isinstance(alias, exp.TableAlias) else ()
 
