@@ -38,6 +38,7 @@ def script(
     statements = [
         f"CREATE SCHEMA IF NOT EXISTS {_quoted(s, target)}" for s in schemas if s and s not in _DEFAULT_SCHEMAS
     ]
+    # A foreign key of a cycle cannot be declared before its table exists.
     created = dict.fromkeys(relation.key for relation in relations)
     for relation in relations:
         del created[relation.key]
@@ -102,14 +103,24 @@ def _create(
     parts += [f"UNIQUE {listed(key)}" for key in relation.unique]
     for reference in relation.references:
         parent = by_key[reference.parent]
-        # A key of a cycle cannot be declared before its table exists; the rows keep it all the same.
-        if reference.parent not in pending and tuple(reference.referenced) in parent.keys:
+        if reference.parent not in pending and _declarable(relation, parent, reference, target):
             parts.append(
                 f"FOREIGN KEY {listed(reference.columns)} "
                 f"REFERENCES {_name(parent, target)} {listed(reference.referenced)}"
             )
     parts += [f"CHECK ({check.sql(dialect=target)})" for check in relation.checks]
     return f"CREATE TABLE {_name(relation, target)} (\n  " + ",\n  ".join(parts) + "\n)"
+
+
+def _declarable(relation: Relation, parent: Relation, reference: Reference, target: str) -> bool:
+    """Whether the engine takes this foreign key in CREATE TABLE; the rows keep it all the same. DuckDB wants identical
+    types and cannot insert a row that refers to its own table's new rows."""
+    if tuple(reference.referenced) not in parent.keys:
+        return False
+    if target != "duckdb":
+        return True
+    pairs = zip(reference.columns, reference.referenced, strict=True)
+    return parent is not relation and all(relation.domains[c] == parent.domains[r] for c, r in pairs)
 
 
 def _parents_first(relation: Relation, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:

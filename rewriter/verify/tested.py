@@ -267,12 +267,16 @@ class _Hunt:
         return (self.bench.engine.name, judge.name)
 
     def _confirmed_plainly(self, database: Database) -> tuple[str, ...] | None:
-        """Without a judge: DuckDB must show the difference with its optimizer switched off as well."""
+        """Without a judge: DuckDB must show the difference with its optimizer switched off as well, and the original's
+        answer must be the same there."""
         name = self.bench.engine.name
         if not isinstance(self.bench.engine, DuckDB):
             return (name,)
         with closing(scratch(optimizer=False)) as plain:
-            stands = self.tester.bench(plain, self.candidate).stands(database, self.candidate)
+            bench = self.tester.bench(plain, self.candidate)
+            (here,), (there,) = (b.run([database], b.reference.query)[0] for b in (self.bench, bench))
+            agreed = isinstance(here, Result) and isinstance(there, Result) and bench.reference.agrees(here, there)
+            stands = agreed and bench.stands(database, self.candidate)
         return (name,) if stands else None
 
     def _refuted(self, bench: Bench, database: Database, confirmed: tuple[str, ...]) -> Verdict:

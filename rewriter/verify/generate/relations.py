@@ -172,7 +172,9 @@ def _relation(catalog: Catalog, table: Table, wanted: set[str], tables: Mapping[
     references = []
     for foreign_key in table.foreign_keys:
         parent = _parent(catalog, table, foreign_key)
-        if parent is not None and (parent.schema, parent.name) in tables and set(foreign_key.columns) <= wanted:
+        if parent is None or (parent.schema, parent.name) not in tables or not set(foreign_key.columns) <= wanted:
+            continue
+        if _comparable(catalog, table, parent, foreign_key):
             references.append(Reference(foreign_key.columns, (parent.schema, parent.name), foreign_key.referenced))
     return Relation(
         table,
@@ -183,6 +185,18 @@ def _relation(catalog: Catalog, table: Table, wanted: set[str], tables: Mapping[
         tuple(references),
         tuple(check for check in parsed if check is not None and _columns_of(check, table) <= wanted),
     )
+
+
+def _comparable(catalog: Catalog, table: Table, parent: Table, foreign_key: ForeignKey) -> bool:
+    """Whether a foreign key joins columns of kinds that compare; one that does not is none an engine could enforce."""
+
+    def kind(owner: Table, name: str) -> Kind:
+        column = owner.column(name)
+        found = Kind.OTHER if column is None else domain_of(column.type, catalog.dialect).kind
+        return Kind.INTEGER if found is Kind.DECIMAL else found
+
+    pairs = zip(foreign_key.columns, foreign_key.referenced, strict=False)
+    return all(kind(table, column) == kind(parent, referenced) for column, referenced in pairs)
 
 
 def _ordered(found: Sequence[Relation]) -> tuple[Relation, ...]:
