@@ -270,7 +270,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Event:
-    """Progress of long work. ``stage``: parse, candidates, verify, measure, choose or report; 0 in ``total``: unknown."""
+    """Progress of long work in one ``stage`` (parse, candidates, verify, measure); ``total`` 0: unknown."""
 
     stage: str
     message: str
