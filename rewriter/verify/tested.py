@@ -24,6 +24,7 @@ from rewriter.verify.trials import Bench, Trial, differ
 POOL = 32  # databases that every candidate of a query is screened on
 POOL_TRIED = 160  # made to choose them from
 POOL_SECONDS = 2.0
+PATIENCE = 4  # how much more is spent while the original has returned nothing at all
 BATCH = 16
 FIRST = 6  # databases of the pool that run first, because most wrong candidates fall there
 ENOUGH = 640  # databases after which a certificate gains little
@@ -94,19 +95,30 @@ class Tester:
 
 def _pool(bench: Bench, original: Query, seed: int) -> list[Trial]:
     """Databases on which the original says much, different from each other, and some on which it says nothing."""
-    stream = iter(Generator(original.catalog, bench.relations, (original.tree,), seed))
-    deadline = time.monotonic() + POOL_SECONDS
+    generator = Generator(original.catalog, bench.relations, (original.tree,), seed)
+    stream = iter(generator)
+    started = time.monotonic()
     speaking: list[Trial] = []
     silent: list[Trial] = []
     tried = 0
-    while tried < POOL_TRIED and len(speaking) < 3 * POOL and time.monotonic() < deadline:
+    while len(speaking) < 3 * POOL:
+        spent = time.monotonic() - started
+        if speaking and (tried >= POOL_TRIED or spent > POOL_SECONDS):
+            break
+        if tried >= PATIENCE * POOL_TRIED or spent > PATIENCE * POOL_SECONDS:
+            break
         batch = list(islice(stream, BATCH))
         if not batch:
             break
         tried += len(batch)
+        failed = 0
         for trial in bench.trials(batch):
+            failed += not trial.telling
+            if trial.non_empty:
+                generator.praise(trial.database)
             if trial.telling:
                 (speaking if trial.non_empty else silent).append(trial)
+        generator.calm = failed > BATCH // 3
     speaking.sort(key=lambda trial: -_variety(trial))
     chosen = _spread(speaking, POOL - min(len(silent), POOL // 8))
     return chosen + silent[: max(0, POOL - len(chosen))]
@@ -156,9 +168,8 @@ class _Hunt:
         """Databases steered by both queries, until the time is up or enough have been tried."""
         original = self.tester.original
         queries = (original.tree, self.candidate)
-        stream: Iterator[Database] = iter(
-            Generator(original.catalog, self.bench.relations, queries, self.tester.seed + 1)
-        )
+        generator = Generator(original.catalog, self.bench.relations, queries, self.tester.seed + 1)
+        stream: Iterator[Database] = iter(generator)
         reserve = 0.8 if self.tester.judge is None else 0.6
         until = time.monotonic() + (self.deadline - time.monotonic()) * reserve
         while self.databases < ENOUGH and time.monotonic() < until:
@@ -170,6 +181,10 @@ class _Hunt:
             verdict = self._judged(trials, [row[1] for row in outcomes])
             if verdict is not None:
                 return verdict
+            generator.calm = sum(not trial.telling for trial in trials) > BATCH // 3
+            for trial in trials:
+                if trial.non_empty:
+                    generator.praise(trial.database)
         return None
 
     def on_judge(self) -> Verdict | None:

@@ -89,7 +89,9 @@ def _evaluate(node: exp.Expr, row: Mapping[str, Value]) -> Value:
             return None if value is None else value.upper() if isinstance(node, exp.Upper) else value.lower()
         case exp.Like():
             value, pattern = _evaluate(node.this, row), _evaluate(node.expression, row)
-            return None if value is None or pattern is None else like(value, pattern)
+            if value is None or pattern is None:
+                return None
+            return like(value, pattern) != bool(node.args.get("negate"))
         case exp.Cast() if isinstance(node.this, exp.Column):
             value, domain = _evaluate(node.this, row), domain_of(node.to.sql(), "")
             if domain.kind is Kind.OTHER:

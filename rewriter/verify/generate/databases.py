@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -21,6 +21,7 @@ Rows = dict[RelationKey, list[dict[str, Value]]]
 
 MAX_ROWS = 160  # of one table; enough for the largest count threshold that is aimed at
 MAX_COUNT = 120
+KEPT = 24  # praised databases to make neighbours of
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,17 @@ PROFILES = (
 )
 
 
+def _calmed(profile: Profile) -> Profile:
+    return replace(profile, neighbours=min(profile.neighbours, 2), change=profile.change / 4, noise=0, emptied=0.0)
+
+
 class Generator:
     """An endless, seeded stream of databases for a pair of queries; satisfies every constraint of the relations except
-    that a CHECK this program cannot evaluate may be broken."""
+    that a CHECK this program cannot evaluate may be broken.
+
+    ``calm`` may be set between databases when the queries fail on most of them (a scalar subquery with two rows):
+    variations are then few and small. ``praise`` tells which databases reached the queries' results.
+    """
 
     def __init__(
         self, catalog: Catalog, relations: Sequence[Relation], queries: Sequence[exp.Query], seed: int = 0
@@ -63,6 +72,8 @@ class Generator:
         self._random = random.Random(seed)  # noqa: S311 (reproducible test data, not a secret)
         self._hints: dict[ColumnKey, list[Value]] = {}
         self._counter = 0
+        self.calm = False
+        self._praised: list[Database] = []
         self._witnesses: list[Solved] = []
         for number in range(6 * len(queries)):
             self._discover(queries[number % len(queries)])
@@ -75,10 +86,48 @@ class Generator:
         yield self._finish({relation.key: [] for relation in self.relations})
         number = 0
         while True:
-            yield self._database(PROFILES[number % len(PROFILES)])
+            if self._praised and number % 3 == 0:
+                yield self._neighbour()
+                number += 1
+                continue
+            profile = PROFILES[number % len(PROFILES)]
+            yield self._database(_calmed(profile) if self.calm else profile)
             number += 1
-            if number % 12 == 0 and len(self._witnesses) < 60:
+            if number % 11 == 0 and len(self._witnesses) < 60:
                 self._discover(self._random.choice(self.queries))
+
+    def praise(self, database: Database) -> None:
+        """Tell that the queries returned rows on ``database``: neighbours of it will be made."""
+        self._praised.append(database)
+        if len(self._praised) > KEPT:
+            self._praised.pop(self._random.randrange(KEPT))
+
+    def _neighbour(self) -> Database:
+        """A praised database with a few cells changed and a few rows copied or left out."""
+        chosen = self._random.choice(self._praised)
+        rows: Rows = {
+            (table.schema, table.table): [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            for table in chosen.tables
+        }
+        filled = [relation for relation in self.relations if rows[relation.key]]
+        for _ in range(self._random.choice((1, 1, 2, 4)) if filled else 0):
+            relation = self._random.choice(filled)
+            if not rows[relation.key]:
+                continue
+            row = self._random.choice(rows[relation.key])
+            move = self._random.random()
+            if move < 0.35:
+                name = self._random.choice(relation.names)
+                row[name] = self._random.choice(self._values(relation, name) or [None])
+            elif move < 0.45:
+                nullable = [name for name in relation.names if name not in relation.not_null]
+                if nullable:
+                    row[self._random.choice(nullable)] = None
+            elif move < 0.85:
+                rows[relation.key].append(self._near_copy(relation, row))
+            else:
+                rows[relation.key].remove(row)
+        return self._finish(rows)
 
     def _discover(self, query: exp.Query) -> None:
         attempts = [witness(query, self.catalog, self._by_key, self._random) for _ in range(3)]
@@ -91,7 +140,9 @@ class Generator:
 
     def _database(self, profile: Profile) -> Database:
         rows: Rows = {relation.key: [] for relation in self.relations}
-        chosen = self._random.sample(self._witnesses, k=min(len(self._witnesses), self._random.choice((1, 1, 2, 3))))
+        chosen = self._random.sample(
+            self._witnesses, k=1 if self.calm else min(len(self._witnesses), self._random.choice((1, 1, 2, 3)))
+        )
         count = self._random.choice(self._counts) if self._counts and self._random.random() < 0.5 else 0
         for solved in chosen:
             base = solved.assign(self._random, self._pool)

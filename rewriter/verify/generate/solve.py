@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from rewriter.records import Value
 from rewriter.verify.generate.checks import like
@@ -19,6 +20,9 @@ from rewriter.verify.generate.witness import Constraint, Witness
 
 Assignment = dict[int, Value]
 ColumnKey = tuple[RelationKey, str]
+
+_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_SAMPLE = 12  # of a long IN list, so many values are tried
 
 
 def column_key(variable: Variable) -> ColumnKey:
@@ -53,7 +57,10 @@ class Solved:
         self.constraints: dict[int, list[Constraint]] = {}
         for constraint in witness.constraints:
             self.constraints.setdefault(self.class_of[id(constraint.variable)], []).append(constraint)
-        self.relating = [(self.class_of[id(r.left)], r.operator, self.class_of[id(r.right)]) for r in witness.relating]
+        self.relating = [
+            (self.class_of[id(r.fixed)], r.operator, self.class_of[id(r.changed.variable)], r.changed)
+            for r in witness.relating
+        ]
         self.grouped = {self.class_of[number] for number in witness.grouped if number in self.class_of}
 
     def domain(self, number: int) -> Domain:
@@ -62,7 +69,7 @@ class Solved:
     def hints(self) -> Iterable[tuple[ColumnKey, Value]]:
         """Constants that the columns of each class are worth having, for noise rows and mutations."""
         for constraint in self.witness.hints + self.witness.constraints:
-            for value in constraint.values:
+            for value in constraint.values[:_SAMPLE]:
                 for variable in self.members[self.class_of[id(constraint.variable)]]:
                     for near in _worth(variable.domain, constraint.operator, value):
                         yield column_key(variable), near
@@ -71,20 +78,18 @@ class Solved:
         """A value for each class that meets the constraints as far as the search is able to."""
         values = {number: self.pick(number, rng, pool) for number in self.members}
         for _ in range(3):
-            broken = [(a, op, b) for a, op, b in self.relating if not _meets(values[a], op, values[b])]
-            if not broken:
-                break
-            for left, operator, right in broken:
-                changed, fixed, op = (left, right, operator)
-                if self.constraints.get(left) and not self.constraints.get(right):
-                    changed, fixed, op = (
-                        right,
-                        left,
-                        {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(operator, operator),
+            for fixed, operator, changed, wish in self.relating:
+                bound = self.domain(changed).coerce(wish.wanted(values[fixed]))
+                operator = operator if wish.flips else _MIRRORED[operator]
+                if bound is None or _meets(values[changed], operator, bound):
+                    continue
+                if self.constraints.get(changed) and not self.constraints.get(fixed) and not wish.inverse:
+                    back = Constraint(self.members[fixed][0], _MIRRORED[operator], (values[changed],))
+                    values[fixed] = self.pick(fixed, rng, pool, back)
+                else:
+                    values[changed] = self.pick(
+                        changed, rng, pool, Constraint(self.members[changed][0], operator, (bound,))
                     )
-                if values[fixed] is not None:
-                    extra = Constraint(self.members[changed][0], op, (values[fixed],))
-                    values[changed] = self.pick(changed, rng, pool, extra)
         return values
 
     def pick(
@@ -103,16 +108,20 @@ class Solved:
             return rng.choice(pool(self.members[number][0]) or [None])
         options: list[Value] = []
         for constraint in constraints:
-            options += [v for value in constraint.values for v in _worth(domain, constraint.operator, value)]
+            sample = constraint.values
+            if len(sample) > _SAMPLE:
+                sample = tuple(rng.sample(sample, _SAMPLE))
+            options += [v for value in sample for v in _worth(domain, constraint.operator, value)]
             if constraint.operator == "null":
                 options.append(None)
         options += pool(self.members[number][0])
         bounds = [domain.coerce(v) for c in constraints if c.operator in ("<", "<=", ">", ">=") for v in c.values]
         options += _between(domain, [b for b in bounds if b is not None])
+        options = list(dict.fromkeys(options))
         fitting = [v for v in options if all(_satisfies(domain, v, c) for c in constraints)]
         if not fitting:
             return rng.choice(options or [None])
-        return rng.choice(list(dict.fromkeys(fitting)))
+        return rng.choice(fitting)
 
     def vary(
         self,
@@ -147,9 +156,9 @@ class Solved:
             return self.pick(number, rng, pool)
         if chance < 0.6:
             return None
-        options = [*pool(self.members[number][0])]
+        options = [*pool(self.members[number][0]), *(self.domain(number).extremes() if chance > 0.9 else ())]
         for constraint in self.constraints.get(number, []):
-            options += [v for value in constraint.values for v in self.domain(number).near(value)]
+            options += [v for value in constraint.values[:_SAMPLE] for v in self.domain(number).near(value)]
         options = [v for v in options if v != base[number]]
         return rng.choice(options or [base[number]])
 
@@ -227,7 +236,7 @@ def _satisfies(domain: Domain, value: Value, constraint: Constraint) -> bool:
     if operator == "not-null":
         return True
     if operator in ("in", "not-in"):
-        inside = any(domain.coerce(v) == value for v in constraint.values)
+        inside = value in _held(domain, constraint.values)
         return inside == (operator == "in")
     if operator in ("like", "unlike"):
         return all(like(str(value), str(p)) == (operator == "like") for p in constraint.values)
@@ -235,6 +244,12 @@ def _satisfies(domain: Domain, value: Value, constraint: Constraint) -> bool:
         if not _meets(value, operator, _comparable(domain, bound)):
             return False
     return bool(constraint.values)
+
+
+@lru_cache(maxsize=256)
+def _held(domain: Domain, values: tuple[Value, ...]) -> frozenset[Value]:
+    """The values of an IN list as ``domain`` holds them."""
+    return frozenset(domain.coerce(value) for value in values)
 
 
 def _comparable(domain: Domain, bound: Value) -> Value:

@@ -37,11 +37,11 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Relating:
-    """``left operator right`` between two variables that are not simply equal."""
+    """``fixed operator changed`` for two variables that are not simply equal; ``changed`` is the term to solve for."""
 
-    left: Variable
+    fixed: Variable
     operator: str
-    right: Variable
+    changed: Term
 
 
 @dataclass
@@ -281,7 +281,8 @@ class _Walk:
             case exp.Like() | exp.ILike():
                 found = self._term(node.this, scope, definitions)
                 if isinstance(node.expression, exp.Literal):
-                    self._constrain(found, "like" if truth else "unlike", node.expression.name)
+                    matching = truth != bool(node.args.get("negate"))
+                    self._constrain(found, "like" if matching else "unlike", node.expression.name)
             case exp.Escape():
                 self.condition(node.this, truth, scope, definitions)
             case exp.Column():
@@ -308,10 +309,9 @@ class _Walk:
         if not truth:
             operator = _NEGATED[operator]
         left, right = node.this, node.expression
-        if isinstance(left, exp.Case) and not isinstance(right, exp.Case):
-            for branch in left.args["ifs"]:  # CASE WHEN c THEN x END > y is mostly NULL unless c holds
-                self.condition(branch.this, True, scope, definitions)
-                break
+        for side in (left, right):
+            if isinstance(side, exp.Case) and side.this is None:  # CASE WHEN c THEN x END > y is NULL unless c holds
+                self.condition(side.args["ifs"][0].this, True, scope, definitions)
         if isinstance(right, (exp.Any, exp.All)):
             inner = right.this
             right = inner if isinstance(inner, (exp.Subquery, exp.Paren)) else exp.Paren(this=inner)
@@ -360,8 +360,10 @@ class _Walk:
         elif left.variable is not None and right.variable is not None:
             if operator == "=" and not left.inverse and not right.inverse:
                 self.made.equal.append((left.variable, right.variable))
+            elif right.inverse and not left.inverse:
+                self.made.relating.append(Relating(left.variable, operator, right))
             else:
-                self.made.relating.append(Relating(left.variable, operator, right.variable))
+                self.made.relating.append(Relating(right.variable, _MIRRORED[operator], left))
 
     def _constrain(self, found: Term, operator: str, *values: Value) -> None:
         if found.kind == "count":
