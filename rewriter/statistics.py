@@ -21,8 +21,8 @@ def speedup(original: Measurement, candidate: Measurement) -> Speedup | None:
     """How many times faster the candidate is, as a ratio of medians with a 90 % bootstrap interval.
 
     An original that was stopped gives a lower bound (``at_least``). None when the candidate did not finish or the
-    original gave no time at all. With fewer than three runs of either there is no distribution to resample: the interval is then
-    the range of all ratios, widened by a tenth. (Percentile bootstrap: Efron and Tibshirani, 1993, chapter 13.)
+    original gave no time at all. With fewer than three runs of either there is no distribution to resample: the
+    interval is then the range of all ratios, widened by a tenth. (Percentile bootstrap: Efron and Tibshirani, 1993, chapter 13.)
     """
     if not candidate.seconds or candidate.error is not None or candidate.stopped_after is not None:
         return None

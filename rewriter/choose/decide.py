@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewriter.statistics import speedup
 from rewriter.records import Candidate, Decision, Loser, Measurement, Speedup, Verdict, VerdictKind
+from rewriter.statistics import speedup
 
 TIE = 1.05  # ratios that differ by less than this are a tie; the simpler rewrite wins it
 

@@ -12,7 +12,7 @@ from rewriter.engines.postgres import Postgres
 from rewriter.engines.schema_only import SchemaOnly
 from rewriter.errors import UsageError
 
-__all__ = ["DuckDB", "Postgres", "SchemaOnly", "connect", "scratch"]
+__all__ = ["DuckDB", "Postgres", "SchemaOnly", "connect", "scratch", "without_credentials"]
 
 FORMS = "postgresql://USER@HOST/DATABASE, duckdb:///FILE, embedded: or embedded:DIRECTORY"
 
@@ -43,6 +43,15 @@ def connect(url: str, *, threads: int | None = None, memory: int | None = None) 
 def scratch(*, optimizer: bool = True) -> DuckDB:
     """An empty in-memory DuckDB for generated databases; the caller closes it."""
     return DuckDB(optimizer=optimizer)
+
+
+def without_credentials(url: str) -> str:
+    """A target URL without user, password and parameters, for people and records."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        return url
+    host = f"{parts.hostname or 'local'}{f':{parts.port}' if parts.port else ''}"
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _with_database(uri: str, database: str) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from rewriter.engines.base import Engine, Limits
 from rewriter.errors import EngineError, QueryTimeout
-from rewriter.statistics import speedup
 from rewriter.records import Event, Measurement, Progress, Row, quiet
+from rewriter.statistics import speedup
 
 ORIGINAL = "original"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 # Every alternative is linear: no nested quantifiers, so hostile text cannot make it backtrack.
 _OPAQUE = re.compile(
     r"""
-    (?P<comment>--[^\n]*)
+    (?P<comment>--[^\r\n]*)
   | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*'?)
   | (?P<string>'(?:[^']|'')*'?)
   | (?P<name>"(?:[^"]|"")*"?)
@@ -62,3 +62,21 @@ def _end_of_block(text: str, position: int) -> int:
         depth += 1 if mark.group() == "/*" else -1
         position = mark.end()
     return position
+
+
+def without_terminator(text: str) -> str:
+    """``text`` up to the last semicolon that only blanks, comments and semicolons follow, without trailing blanks.
+
+    Comments at the end go as well: a line comment would swallow whatever an engine has to put behind the statement.
+    """
+    end = 0
+    position = 0
+    for start, stop in [*code_spans(text), (len(text), len(text))]:
+        opaque = text[position:start]
+        if opaque and not opaque.startswith(("--", "/*")):
+            end = start
+        code = text[start:stop].rstrip(" \t\r\n\f\v;")
+        if code:
+            end = start + len(code)
+        position = stop
+    return text[:end]

@@ -34,7 +34,8 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
                 continue
             name = fresh_name(copy, "fused")
             for site, (output,) in zip(sites, fused.names, strict=True):
-                site.replace(column(name, output))
+                value: exp.Expr = column(name, output)
+                site.replace(exp.alias_(value, site.alias) if site.alias else value)
             add_relation(new_outer, derived(fused.select, name), None)
             yield copy
 
@@ -44,9 +45,7 @@ def _replaceable(subquery: exp.Subquery, outer: exp.Select) -> bool:
 
     In WHERE it always may. Behind a GROUP BY or beside aggregates it may not, because the column is not grouped.
     """
-    if subquery.args.get("alias") or isinstance(
-        subquery.parent, (exp.In, exp.From, exp.Join, exp.Exists, exp.SetOperation)
-    ):
+    if isinstance(subquery.parent, (exp.In, exp.From, exp.Join, exp.Exists, exp.SetOperation)):
         return False
     if isinstance(subquery.parent, (exp.Any, exp.All, exp.Lateral)):
         return False

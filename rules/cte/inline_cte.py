@@ -18,7 +18,13 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
             continue
         for cte in clause.expressions:
             readers = references(query, cte)
-            if not readers or cte.args["alias"].columns or not isinstance(cte.this, exp.Query):
+            # A materialised CTE was fenced on purpose, by its author or by another rule.
+            if (
+                not readers
+                or cte.args.get("materialized")
+                or cte.args["alias"].columns
+                or not isinstance(cte.this, exp.Query)
+            ):
                 continue
             if not facts.deterministic(cte.this) or _names_hidden(cte, readers):
                 continue

@@ -15,7 +15,7 @@ from rewriter.verify.generate.domains import Domain
 from rewriter.verify.generate.relations import Reference, Relation, RelationKey
 from rewriter.verify.generate.solve import Assignment, ColumnKey, Solved
 from rewriter.verify.generate.terms import Variable
-from rewriter.verify.generate.witness import witness
+from rewriter.verify.generate.witness import spoiled, witness
 
 Rows = dict[RelationKey, list[dict[str, Value]]]
 
@@ -75,6 +75,7 @@ class Generator:
         self.calm = False
         self._praised: list[Database] = []
         self._witnesses: list[Solved] = []
+        self._spoiled: list[Solved] = []
         for number in range(6 * len(queries)):
             self._discover(queries[number % len(queries)])
         self._counts = sorted({n for w in self._witnesses for n in w.witness.counts if 0 <= n <= MAX_COUNT})
@@ -137,6 +138,10 @@ class Generator:
             if value not in known and len(known) < 40:
                 known.append(value)
         self._witnesses.append(solved)
+        for _ in range(2):
+            twin = spoiled(solved.witness, self._random)
+            if twin is not None:
+                self._spoiled.append(Solved(twin))
 
     def _database(self, profile: Profile) -> Database:
         rows: Rows = {relation.key: [] for relation in self.relations}
@@ -158,6 +163,9 @@ class Generator:
                 clone = self._random.random() < 0.25
                 state = solved.vary(base, self._random, self._pool, self._fresh, rate=profile.change, clone=clone)
                 self._place(solved, state, rows, profile.dropped)
+        if self._spoiled and not self.calm and self._random.random() < 0.5:
+            for twin in self._random.sample(self._spoiled, k=min(len(self._spoiled), self._random.choice((1, 2, 4)))):
+                self._place(twin, twin.assign(self._random, self._pool), rows, 0.0)
         for relation in self.relations:
             for _ in range(self._random.randint(0, profile.noise)):
                 rows[relation.key].append(self._noise(relation, profile))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from sqlglot import exp
@@ -59,6 +59,15 @@ class Witness:
 
 
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_OPPOSITE = {
+    **_NEGATED,
+    "in": "not-in",
+    "not-in": "in",
+    "like": "unlike",
+    "unlike": "like",
+    "null": "not-null",
+    "not-null": "null",
+}
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _OPERATORS: dict[type[exp.Expr], str] = {
     exp.EQ: "=",
@@ -81,6 +90,23 @@ def witness(query: exp.Query, catalog: Catalog, known: Mapping[RelationKey, Rela
     walk = _Walk(catalog, known, rng)
     walk.query(query, ChainMap(), {}, {})
     return walk.made
+
+
+def spoiled(made: Witness, rng: random.Random) -> Witness | None:
+    """The witness with one condition turned round and all others kept: rows that a query must leave out, and that one
+    which lost this very condition lets in. None if there is no condition."""
+    position = rng.randrange(len(made.equal) + len(made.constraints) or 1)
+    if position < len(made.equal):
+        left, right = made.equal[position]
+        others = made.equal[:position] + made.equal[position + 1 :]
+        apart = Relating(left, "<>", Term("variable", right))
+        return replace(made, equal=others, relating=[*made.relating, apart])
+    position -= len(made.equal)
+    if position >= len(made.constraints):
+        return None
+    constraint = made.constraints[position]
+    turned = replace(constraint, operator=_OPPOSITE[constraint.operator])
+    return replace(made, constraints=[*made.constraints[:position], turned, *made.constraints[position + 1 :]])
 
 
 class _Walk:

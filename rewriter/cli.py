@@ -1,0 +1,359 @@
+"""The command line: thin commands over the pipeline, the verifier, the rule catalogue and the store.
+
+stdout is data, stderr is talk. Exit codes: 0 done (for ``verify``: equivalent as far as known), 1 ``verify`` refuted,
+2 bad input or usage, 3 target unreachable or lost, 4 the target refused or stopped the statement, 5 store,
+6 ``verify`` could not tell, 70 internal error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from rewriter import __version__
+from rewriter.batch.pairs import verify_pairs
+from rewriter.cli_support import (
+    EXIT_REFUTED,
+    EXIT_UNKNOWN,
+    fail_softly,
+    progress_bar,
+    read_statement,
+    read_text,
+    talk,
+)
+from rewriter.engines import SchemaOnly, connect, without_credentials
+from rewriter.engines.base import Engine
+from rewriter.errors import RewriterError, StoreError, UsageError
+from rewriter.parse import parse, read_schema
+from rewriter.pipeline import Policy, rewrite
+from rewriter.records import Event, Verdict, VerdictKind
+from rewriter.report import plan_to_json, print_terminal, to_html, to_json, to_markdown, verdict_to_json
+from rewriter.report.text import plan_lines
+from rewriter.report.units import ratio
+from rewriter.settings import Settings
+from rewriter.store import Entry, Store
+from rewriter.verify import Verifier
+from rules.discovery import discover
+from rules.rulefile import RuleDocument
+
+EPILOG = (
+    "Exit codes: 0 done, 1 refuted (verify), 2 bad input, 3 target unreachable or lost, 4 the target refused or "
+    "stopped the statement, 5 store, 6 could not tell (verify), 70 internal error, 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Rewrite slow SQL queries into faster equivalent ones, with evidence.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+rules_app = typer.Typer(help="Read the catalogue of rewrite rules.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="URL",
+        help="postgresql://..., duckdb:///FILE, embedded: (a Postgres of our own). Default: REWRITER_TARGET",
+    ),
+]
+SchemaOption = Annotated[
+    Path | None, typer.Option("--schema", metavar="DDL", help="a file of CREATE TABLE statements instead of a target")
+]
+DialectOption = Annotated[str, typer.Option("--dialect", help="dialect of --schema: postgres or duckdb")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(__version__)  # noqa: T201 - stdout is data
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = (
+        False
+    ),
+) -> None:
+    """Options of the program itself."""
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def _write_json(body: Any) -> None:
+    _write(json.dumps(body, indent=2, ensure_ascii=False))
+
+
+def _engine(target: str | None, schema: Path | None, dialect: str) -> Engine:
+    """The engine for --target or --schema; REWRITER_TARGET when neither is given."""
+    if target is not None and schema is not None:
+        raise UsageError("--target and --schema exclude each other", hint="a live target knows its own schema")
+    if schema is not None:
+        if dialect not in ("postgres", "duckdb"):
+            raise UsageError(f"unknown dialect {dialect!r}", hint="use postgres or duckdb")
+        return SchemaOnly(read_schema(read_text(schema, "the schema"), dialect))
+    url = target or Settings.load().target_url
+    if url is None:
+        raise UsageError("no target", hint="pass --target URL, set REWRITER_TARGET, or pass --schema ddl.sql")
+    return connect(url)
+
+
+@app.command("rewrite")
+def rewrite_command(
+    statement: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="a file, the SQL text itself, or - for stdin")
+    ] = None,
+    target: TargetOption = None,
+    schema: SchemaOption = None,
+    dialect: DialectOption = "postgres",
+    as_json: JsonOption = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write a self-contained report")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="write the report")] = None,
+    require: Annotated[
+        str, typer.Option("--require", help="weakest verdict accepted: proved, bounded or tested")
+    ] = "tested",
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds one run of a query may take")] = 60.0,
+    margin: Annotated[float, typer.Option("--margin", help="least speedup worth a change")] = 1.1,
+    record: Annotated[bool, typer.Option("--record/--no-record", help="keep the outcome in the store")] = True,
+) -> None:
+    """Rewrite one SELECT: find candidates, verify, measure, and print the fastest verified one with its evidence."""
+    with fail_softly():
+        policy = Policy(require=_verdict_kind(require), timeout=timeout, margin=margin)
+        sql = read_statement(statement)
+        with contextlib.closing(_engine(target, schema, dialect)) as engine, progress_bar("rewriting") as progress:
+            report = rewrite(sql, engine, policy=policy, progress=progress, target=_shown(target, engine))
+        if html is not None:
+            _save(html, to_html(report))
+        if markdown is not None:
+            _save(markdown, to_markdown(report))
+        if as_json:
+            _write_json(to_json(report))
+        else:
+            print_terminal(report, Console())
+        if record:
+            # The answer is already out: a store that fails must not turn it into a failure.
+            try:
+                with contextlib.closing(Store(Settings.load().store_url)) as store:
+                    store.record(report, to_json(report))
+            except StoreError as error:
+                talk.print(f"[yellow]warning:[/] not recorded: {error.message}", highlight=False)
+
+
+def _verdict_kind(text: str) -> VerdictKind:
+    try:
+        return VerdictKind(text)
+    except ValueError:
+        raise UsageError(f"unknown verdict {text!r}", hint="use proved, bounded or tested") from None
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    talk.print(f"wrote {path}", highlight=False)
+
+
+@app.command("verify")
+def verify_command(
+    original: Annotated[Path | None, typer.Argument(metavar="[A.sql]")] = None,
+    candidate: Annotated[Path | None, typer.Argument(metavar="[B.sql]")] = None,
+    target: TargetOption = None,
+    schema: SchemaOption = None,
+    dialect: DialectOption = "postgres",
+    as_json: JsonOption = False,
+    pairs: Annotated[Path | None, typer.Option("--pairs", metavar="FILE", help="JSON lines of pairs")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="where verdicts of --pairs go")] = None,
+    budget: Annotated[float, typer.Option("--budget", help="seconds per pair")] = 10.0,
+    jobs: Annotated[int, typer.Option("--jobs", help="pairs at a time")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="seed of the generated databases")] = 0,
+) -> None:
+    """Say whether two queries always return the same, and how that is known."""
+    with fail_softly():
+        if budget <= 0 or jobs < 1:
+            raise UsageError("--budget must be more than 0 seconds and --jobs at least 1")
+        if pairs is not None:
+            if original is not None or out is None:
+                raise UsageError("--pairs goes with --out FILE and without A.sql B.sql")
+            _verify_file(pairs, out, budget, jobs)
+            return
+        if original is None or candidate is None:
+            raise UsageError("two files are needed", hint="rewriter verify A.sql B.sql --schema ddl.sql")
+        with (
+            contextlib.closing(_engine(target, schema, dialect)) as engine,
+            contextlib.closing(connect("duckdb://:memory:")) as hunter,
+        ):
+            catalog = engine.catalog()
+            first = parse(read_text(original, "the original"), catalog)
+            second = parse(read_text(candidate, "the candidate"), catalog)
+            judge = engine if engine.capabilities.runs else None
+            verdict = Verifier(first, hunter, judge, seed=seed).certify(second.tree, seconds=budget)
+        if as_json:
+            _write_json(verdict_to_json(verdict))
+        else:
+            _print_verdict(verdict)
+    if verdict.kind is VerdictKind.REFUTED:
+        raise typer.Exit(EXIT_REFUTED)
+    if verdict.kind is VerdictKind.UNKNOWN:
+        raise typer.Exit(EXIT_UNKNOWN)
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    _write(f"{verdict.kind.value}: {verdict.reason}")
+    if verdict.counterexample is not None:
+        dialect, script = next(iter(verdict.counterexample.scripts.items()))
+        _write(f"-- counterexample ({dialect}): {verdict.counterexample.explanation}\n{script}")
+
+
+def _verify_file(pairs: Path, out: Path, budget: float, jobs: int) -> None:
+    lines = [line for line in read_text(pairs, "the pairs").splitlines() if line.strip()]
+    counts: dict[str, int] = {}
+    try:
+        sink = out.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from None
+    with sink, progress_bar("verifying") as progress:
+        for done, result in enumerate(verify_pairs(lines, budget, jobs), start=1):
+            # One line is written and flushed as soon as it is known, so an interruption loses nothing.
+            sink.write(json.dumps(result, ensure_ascii=False, default=str) + "\n")
+            sink.flush()
+            counts[result["verdict"]] = counts.get(result["verdict"], 0) + 1
+            summary = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+            progress(Event("verify", summary, done, len(lines)))
+    table = Table("verdict", "pairs", title=str(out))
+    for kind, count in sorted(counts.items()):
+        table.add_row(kind, str(count))
+    talk.print(table)
+
+
+@app.command("explain")
+def explain_command(
+    statement: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="a file, SQL text, or - for stdin")] = None,
+    target: TargetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how the target would run a statement (estimates only: nothing is run)."""
+    with fail_softly():
+        sql = read_statement(statement)
+        with contextlib.closing(_engine(target, None, "postgres")) as engine:
+            plan = engine.explain(parse(sql, engine.catalog()).statement)
+        if as_json:
+            _write_json(plan_to_json(plan))
+        else:
+            _write("\n".join(plan_lines(plan)))
+
+
+def _shown(target: str | None, engine: Engine) -> str:
+    """What the record calls the target: its engine, and its place without user and password."""
+    url = target or Settings.load().target_url
+    if url is None or not engine.capabilities.runs:
+        return engine.name
+    return without_credentials(url)
+
+
+@app.command("history")
+def history_command(
+    limit: Annotated[int, typer.Option("--limit", "-n", help="how many, newest first")] = 20,
+    as_json: JsonOption = False,
+    show: Annotated[str | None, typer.Option("--show", metavar="ID", help="the full report of one entry")] = None,
+) -> None:
+    """What was rewritten before, newest first."""
+    with fail_softly(), contextlib.closing(Store(Settings.load().store_url)) as store:
+        if show is not None:
+            stored = store.rewrite(show)
+            if stored is None:
+                raise UsageError(f"there is no entry {show}", hint="rewriter history lists them")
+            _write_json(stored)
+            return
+        _show_history(store.history(limit), as_json)
+
+
+def _show_history(entries: list[Entry], as_json: bool) -> None:
+    if as_json:
+        _write_json([{**asdict(entry), "created": entry.created.isoformat()} for entry in entries])
+        return
+    if not entries:
+        talk.print("nothing was rewritten yet")
+        return
+    table = Table("id", "when", "target", "faster", "verdict", "statement")
+    for entry in entries:
+        statement = " ".join(entry.statement.split())
+        table.add_row(
+            entry.id,
+            f"{entry.created:%Y-%m-%d %H:%M}",
+            Text(entry.target),
+            ratio(entry.ratio) if entry.chosen else "kept",
+            entry.verdict or "-",
+            Text(statement if len(statement) <= 60 else f"{statement[:57]}..."),
+        )
+    Console().print(table)
+
+
+def _rule_to_json(document: RuleDocument) -> dict[str, Any]:
+    return {
+        "name": document.name,
+        "status": document.status,
+        "equivalence": document.equivalence,
+        "executable": document.executable,
+        "dialects": list(document.dialects),
+        "source": document.source,
+        "rule": " ".join(document.rule.split()),
+        "precondition": " ".join(document.precondition.split()),
+    }
+
+
+@rules_app.command("list")
+def rules_list(as_json: JsonOption = False) -> None:
+    """All rules: name, family, whether the machine can run it, and what it says."""
+    with fail_softly():
+        documents = discover()
+        if as_json:
+            _write_json([_rule_to_json(document) for document in documents])
+            return
+        table = Table("rule", "status", "kind", "what it does", show_lines=False)
+        for document in documents:
+            kind = "executable" if document.executable else "advice"
+            table.add_row(document.name, document.status, kind, document.summary)
+        Console().print(table)
+
+
+@rules_app.command("show")
+def rules_show(name: str) -> None:
+    """One rule's document."""
+    with fail_softly():
+        for document in discover():
+            if name in (document.name, document.name.rpartition("/")[2]):
+                console = Console()
+                if console.is_terminal:
+                    console.print(Markdown(document.text))
+                else:
+                    _write(document.text)
+                return
+        raise UsageError(f"there is no rule {name!r}", hint="rewriter rules list names them all")
+
+
+def main() -> None:
+    """Entry point of the ``rewriter`` command."""
+    try:
+        app()
+    except RewriterError as error:  # raised outside a command, for example by settings
+        talk.print(f"[bold red]error:[/] {error.message}", highlight=False)
+        sys.exit(error.exit_code)

@@ -1,0 +1,109 @@
+"""What every command needs: talk on stderr, errors without tracebacks, statements from anywhere, a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from rewriter.errors import RewriterError, UsageError
+from rewriter.records import Event, quiet
+from rewriter.records import Progress as Listener
+
+EXIT_REFUTED = 1
+EXIT_UNKNOWN = 6
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+
+talk = Console(stderr=True)
+
+
+@contextlib.contextmanager
+def fail_softly() -> Iterator[None]:
+    """Turn every failure into one message on stderr and an exit code; ``REWRITER_DEBUG=1`` shows tracebacks."""
+    try:
+        yield
+    except RewriterError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        talk.print("interrupted", style="yellow")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (``| head``); keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("REWRITER_DEBUG"):
+            raise
+        talk.print(f"[bold red]internal error:[/] {escape(type(error).__name__)}", highlight=False)
+        talk.print("[bold]hint:[/] run again with REWRITER_DEBUG=1 and report what it prints", highlight=False)
+        sys.exit(EXIT_INTERNAL)
+
+
+def show_error(error: RewriterError) -> None:
+    talk.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+    if error.hint:
+        talk.print(f"[bold]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file. Raises UsageError naming the file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{what} {path} is not UTF-8 text") from None
+
+
+def read_statement(given: str | None) -> str:
+    """The statement from an argument, a file named by the argument, or stdin (``-`` or nothing given)."""
+    if given is None or given == "-":
+        if given is None and sys.stdin.isatty():
+            raise UsageError("no statement given", hint="pass a file, the SQL text itself, or pipe it to stdin")
+        try:
+            return sys.stdin.read()
+        except UnicodeDecodeError:
+            raise UsageError("the statement on stdin is not UTF-8 text") from None
+    # A statement has blanks, a path to it rarely does; only an existing file is taken as one.
+    with contextlib.suppress(OSError, ValueError):
+        if Path(given).is_file():
+            return read_text(Path(given), "the statement")
+    if given.endswith(".sql") and " " not in given:
+        raise UsageError(f"there is no file {given}")
+    return given
+
+
+@contextlib.contextmanager
+def progress_bar(description: str) -> Iterator[Listener]:
+    """A listener that draws progress on stderr when that is a terminal, and says nothing otherwise."""
+    if not talk.is_terminal:
+        yield quiet
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[message]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=talk, transient=True) as bar:
+        task = bar.add_task(description, total=None, message="")
+
+        def listen(event: Event) -> None:
+            bar.update(
+                task,
+                description=event.stage,
+                message=escape(event.message),
+                completed=event.done,
+                total=event.total or None,
+            )
+
+        yield listen

@@ -1,0 +1,332 @@
+"""The one place that knows the order of the stages: parse, candidates, verify, measure, choose.
+
+Command line, API and batch all call ``rewrite``. Verification has two efforts: every candidate is screened inside the
+search loop, and the one that wins the race is certified before it is chosen; when certification refutes it, the next
+best is tried. Nothing that failed its screening is ever run on the target's data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rewriter.candidates import default_sources
+from rewriter.candidates.base import Budget, CandidateSource
+from rewriter.choose import ChoicePolicy, decide
+from rewriter.engines import connect
+from rewriter.engines.base import Engine
+from rewriter.errors import EngineError, RewriterError, UsageError
+from rewriter.measure import RacePolicy, race
+from rewriter.parse import named, parse
+from rewriter.records import (
+    Candidate,
+    Decision,
+    Event,
+    Feedback,
+    Loser,
+    Measurement,
+    Plan,
+    Progress,
+    Query,
+    Report,
+    Row,
+    Verdict,
+    VerdictKind,
+    quiet,
+)
+from rewriter.verify import Verifier
+from rules.facts import Facts
+
+CERTIFIED_UNMEASURED = 3  # candidates that get their full evidence when nothing can be measured
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user demands and what the work may cost. Times are seconds.
+
+    ``require``: weakest verdict accepted. ``margin``: least speedup worth a change. ``timeout``: longest a single run
+    of any query may take on the target. ``search_seconds`` and ``candidates`` bound the search, ``verify_seconds``
+    the certification of one winner, ``race_seconds`` the repetitions of a race, ``racers`` its entrants.
+    """
+
+    require: VerdictKind = VerdictKind.TESTED
+    margin: float = 1.1
+    timeout: float = 60.0
+    search_seconds: float = 20.0
+    candidates: int = 80
+    verify_seconds: float = 10.0
+    race_seconds: float = 20.0
+    racers: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.require.accepts:
+            raise UsageError(
+                f"a policy cannot require the verdict {self.require.value!r}",
+                hint="require proved, bounded or tested",
+            )
+        if self.margin < 1.0:
+            raise UsageError("the margin must be at least 1.0", hint="1.1 means: at least 10 percent faster")
+        for field in ("timeout", "search_seconds", "verify_seconds", "race_seconds"):
+            if getattr(self, field) <= 0:
+                raise UsageError(f"{field} must be more than 0 seconds")
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """A candidate that passed its screening."""
+
+    candidate: Candidate
+    verdict: Verdict
+    plan: Plan | None
+
+    @property
+    def cost(self) -> float:
+        return self.plan.cost if self.plan is not None and self.plan.cost is not None else float("inf")
+
+
+class _Clock:
+    """Adds up the seconds spent per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def rewrite(
+    sql: str,
+    engine: Engine,
+    *,
+    policy: Policy | None = None,
+    sources: Sequence[CandidateSource] | None = None,
+    hunter: Engine | None = None,
+    parameters: Row = (),
+    progress: Progress = quiet,
+    also: Mapping[str, str] | None = None,
+    target: str = "",
+) -> Report:
+    """Rewrite one statement for ``engine`` and report the outcome with its evidence.
+
+    ``hunter`` is an in-memory DuckDB engine for generated databases (one is started when absent, and closed at the
+    end). ``parameters`` are values for the statement's parameters; without them a parameterised statement is verified
+    and not measured. ``also`` names foreign texts that are timed in the same race and never chosen: their measurements
+    carry the label ``also:NAME``. Raises RewriterError for a statement or target that cannot be used; trouble with a
+    single candidate is never raised but reported as the reason why it lost.
+    """
+    if hunter is None:
+        with contextlib.closing(connect("duckdb://:memory:")) as own:
+            return rewrite(
+                sql,
+                engine,
+                policy=policy,
+                sources=sources,
+                hunter=own,
+                parameters=parameters,
+                progress=progress,
+                also=also,
+                target=target,
+            )
+    job = _Job(engine, hunter, policy or Policy(), parameters, progress)
+    return job.run(sql, default_sources() if sources is None else sources, also or {}, target)
+
+
+class _Job:
+    """One rewrite in progress. Holds what the stages hand to each other."""
+
+    def __init__(self, engine: Engine, hunter: Engine, policy: Policy, parameters: Row, progress: Progress) -> None:
+        self.engine = engine
+        self.hunter = hunter
+        self.policy = policy
+        self.parameters = parameters
+        self.progress = progress
+        self.clock = _Clock()
+        self.losers: list[Loser] = []
+        self.notes: list[str] = []
+        self.seen = 0
+
+    def run(self, sql: str, sources: Sequence[CandidateSource], also: Mapping[str, str], target: str) -> Report:
+        self.progress(Event("parse", "reading the catalog and the statement"))
+        with self.clock.stage("parse"):
+            catalog = self.engine.catalog()
+            query, original_plan = self._bind_original(parse(sql, catalog))
+            if self.parameters and len(self.parameters) != len(query.parameters):
+                raise UsageError(
+                    f"the statement has {len(query.parameters)} parameters and {len(self.parameters)} values were given"
+                )
+        self.notes.extend(f"the result is not determined by the data alone: {why}" for why in query.nondeterminism)
+        with self.clock.stage("verify"):
+            judge = self.engine if self.engine.capabilities.runs else None
+            verifier = Verifier(query, self.hunter, judge, seed=self.policy.seed)
+        entrants = self._search(query, sources, verifier)
+        racers = self._select(entrants)
+        measurements = self._measure(query, racers, also)
+        decision, verdict = self._choose(racers, measurements, verifier)
+        plans = {entrant.candidate.id: entrant.plan for entrant in racers}
+        return Report(
+            query=query,
+            target=target,
+            engine=self.engine.name,
+            decision=replace(decision, losers=(*decision.losers, *self.losers)),
+            verdict=verdict,
+            original_plan=original_plan,
+            chosen_plan=plans.get(decision.chosen.id) if decision.chosen else None,
+            measurements=measurements,
+            candidates=self.seen,
+            timings=dict(self.clock.seconds),
+            notes=tuple(self.notes),
+        )
+
+    def _bind_original(self, query: Query) -> tuple[Query, Plan | None]:
+        """Bind and explain the user's own statement, so that a mistake in it is told before any work is done.
+
+        The engine knows best what the output columns are called.
+        """
+        if self.engine.capabilities.binds:
+            query = named(query, tuple(name for name, _ in self.engine.bind(query.statement)))
+        if not self.engine.capabilities.explains:
+            return query, None
+        try:
+            return query, self.engine.explain(query.statement)
+        except EngineError as error:
+            self.notes.append(f"the original could not be explained: {error.message}")
+            return query, None
+
+    def _search(self, query: Query, sources: Sequence[CandidateSource], verifier: Verifier) -> list[_Entrant]:
+        """Ask every source for candidates and tell it how each fared; the survivors, in the order they came."""
+        entrants: list[_Entrant] = []
+        budget = Budget(self.policy.search_seconds, self.policy.candidates)
+        for source in sources:
+            generator = source.candidates(query, Facts(query.catalog), budget)
+            feedback: Feedback | None = None
+            while True:
+                with self.clock.stage("candidates"):
+                    try:
+                        candidate = next(generator) if feedback is None else generator.send(feedback)
+                    except StopIteration:
+                        break
+                self.seen += 1
+                message = f"{self.seen} found, {len(entrants)} passed screening"
+                self.progress(Event("candidates", message, self.seen, self.policy.candidates))
+                entrant, feedback = self._screen(candidate, verifier)
+                if entrant is not None:
+                    entrants.append(entrant)
+        return entrants
+
+    def _screen(self, candidate: Candidate, verifier: Verifier) -> tuple[_Entrant | None, Feedback]:
+        plan: Plan | None = None
+        try:
+            with self.clock.stage("candidates"):
+                if self.engine.capabilities.explains:
+                    plan = self.engine.explain(candidate.sql)
+                elif self.engine.capabilities.binds:
+                    self.engine.bind(candidate.sql)
+        except EngineError as error:
+            self.losers.append(Loser(candidate, "bind", error.message))
+            return None, Feedback(rejected=error.message)
+        with self.clock.stage("verify"):
+            verdict = verifier.screen(candidate.tree)
+        cost = plan.cost if plan is not None else None
+        if verdict.kind is VerdictKind.REFUTED:
+            self.losers.append(Loser(candidate, "verify", verdict.reason, verdict))
+            return None, Feedback(rejected=verdict.reason, verdict=verdict, cost=cost)
+        return _Entrant(candidate, verdict, plan), Feedback(verdict=verdict, cost=cost)
+
+    def _select(self, entrants: Sequence[_Entrant]) -> list[_Entrant]:
+        """The entrants of the race: cheapest first, but every set of rules gets its best one in before any its second.
+
+        Plan cost is a weak judge, so it only orders; variants of one idea must not crowd out another idea.
+        """
+        ranked = sorted(entrants, key=lambda entrant: entrant.cost)
+        taken_per_idea: dict[frozenset[str], int] = {}
+        rounds: list[tuple[int, int, _Entrant]] = []
+        for position, entrant in enumerate(ranked):
+            idea = frozenset(entrant.candidate.rules)
+            turn = taken_per_idea.get(idea, 0)
+            taken_per_idea[idea] = turn + 1
+            rounds.append((turn, position, entrant))
+        ordered = [entrant for _, _, entrant in sorted(rounds, key=lambda item: item[:2])]
+        chosen, rest = ordered[: self.policy.racers], ordered[self.policy.racers :]
+        self.losers.extend(
+            Loser(
+                entrant.candidate, "cost", "not raced: others of its kind or cheaper ones went first", entrant.verdict
+            )
+            for entrant in rest
+        )
+        return sorted(chosen, key=lambda entrant: entrant.cost)
+
+    def _measure(self, query: Query, racers: Sequence[_Entrant], also: Mapping[str, str]) -> tuple[Measurement, ...]:
+        if not self.engine.capabilities.runs:
+            self.notes.append("measuring was skipped: the target is a schema without a database")
+            return ()
+        if query.parameters and not self.parameters:
+            self.notes.append("measuring was skipped: the statement has parameters and no values were given")
+            return ()
+        foreign: list[tuple[str, str]] = []
+        rejected: list[Measurement] = []
+        for name, text in also.items():
+            try:
+                foreign.append((f"also:{name}", parse(text, query.catalog).statement))
+            except RewriterError as error:
+                rejected.append(Measurement(f"also:{name}", error=error.message))
+        if not racers and not foreign:
+            return tuple(rejected)
+        with self.clock.stage("measure"):
+            timed = race(
+                self.engine,
+                query.statement,
+                [*((entrant.candidate.id, entrant.candidate.sql) for entrant in racers), *foreign],
+                policy=RacePolicy(timeout=self.policy.timeout, seconds=self.policy.race_seconds),
+                parameters=self.parameters,
+                progress=self.progress,
+            )
+        return (*timed, *rejected)
+
+    def _choose(
+        self, racers: Sequence[_Entrant], measurements: tuple[Measurement, ...], verifier: Verifier
+    ) -> tuple[Decision, Verdict | None]:
+        """Certify whoever would win, until one holds or none is left."""
+        if not any(measurement.label == "original" for measurement in measurements):
+            return self._certified(racers, verifier), None
+        standing = list(racers)
+        policy = ChoicePolicy(margin=self.policy.margin, require=VerdictKind.TESTED)
+        while True:
+            decision = decide([(entry.candidate, entry.verdict) for entry in standing], measurements, policy)
+            winner = decision.chosen
+            if winner is None:
+                return decision, None
+            self.progress(Event("verify", f"certifying {winner.id}"))
+            with self.clock.stage("verify"):
+                verdict = verifier.certify(winner.tree, seconds=self.policy.verify_seconds)
+            if verdict.kind.at_least(self.policy.require):
+                return decision, verdict
+            reason = verdict.reason
+            if verdict.kind.accepts:
+                reason = f"{verdict.kind.value} only, and {self.policy.require.value} was required"
+            self.losers.append(Loser(winner, "verify", reason, verdict))
+            standing = [entry for entry in standing if entry.candidate.id != winner.id]
+
+    def _certified(self, racers: Sequence[_Entrant], verifier: Verifier) -> Decision:
+        """Without measurements nobody is chosen; the first few candidates still get their full evidence."""
+        for entrant in racers[:CERTIFIED_UNMEASURED]:
+            self.progress(Event("verify", f"certifying {entrant.candidate.id}"))
+            with self.clock.stage("verify"):
+                verdict = verifier.certify(entrant.candidate.tree, seconds=self.policy.verify_seconds)
+            known = "equivalent as far as known, not measured" if verdict.kind.accepts else verdict.reason
+            self.losers.append(
+                Loser(entrant.candidate, "measure" if verdict.kind.accepts else "verify", known, verdict)
+            )
+        for entrant in racers[CERTIFIED_UNMEASURED:]:
+            self.losers.append(
+                Loser(entrant.candidate, "measure", "passed the screening, not measured", entrant.verdict)
+            )
+        reason = "nothing was measured, so nothing is known to be faster" if racers else "no rule gives a candidate"
+        return Decision(None, reason)

@@ -1,0 +1,240 @@
+"""The report as data: the models whose JSON Schema is ``schema.json``, and how they are filled.
+
+``version`` rises when a field changes its meaning or goes; new fields do not raise it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rewriter.records import (
+    Candidate,
+    Counterexample,
+    Loser,
+    Measurement,
+    Plan,
+    Report,
+    Result,
+    Speedup,
+    TableRows,
+    Verdict,
+)
+
+VERSION: Literal[1] = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StepModel(_Model):
+    rule: str = Field(description="name of the rule, family/name")
+    summary: str = Field(description="what the rule does, one sentence")
+
+
+class CandidateModel(_Model):
+    id: str
+    sql: str
+    source: str = Field(description="what proposed it; rules for the executable rules")
+    steps: list[StepModel]
+
+
+class TableModel(_Model):
+    table: str
+    columns: list[str]
+    rows: list[list[Any]] = Field(description="values as JSON; decimals, dates and the like as text")
+
+
+class CounterexampleModel(_Model):
+    tables: list[TableModel]
+    original: TableModel = Field(description="what the original returns on these tables")
+    candidate: TableModel = Field(description="what the candidate returns on these tables")
+    scripts: dict[str, str] = Field(description="runnable SQL by dialect")
+    confirmed_on: list[str]
+    explanation: str
+
+
+class AdequacyModel(_Model):
+    databases: int
+    non_empty: int = Field(description="databases on which the original returned rows")
+    mutants: int | None = None
+    killed: int | None = None
+
+
+class VerdictModel(_Model):
+    kind: Literal["proved", "bounded", "tested", "refuted", "unknown"]
+    method: str
+    reason: str
+    adequacy: AdequacyModel | None
+    counterexample: CounterexampleModel | None
+    assumptions: list[str]
+    confirmed_on: list[str]
+    seconds: float
+    seed: int
+
+
+class PlanModel(_Model):
+    operator: str
+    detail: dict[str, str]
+    rows: float | None = Field(description="estimated rows")
+    cost: float | None = Field(description="estimated cost in the engine's own unit")
+    children: list[PlanModel]
+
+
+class MeasurementModel(_Model):
+    label: str = Field(description="id of a candidate, original, or also:NAME for a foreign text")
+    seconds: list[float] = Field(description="wall seconds of each timed run")
+    median: float | None
+    stopped_after: float | None = Field(description="seconds after which its runs were stopped")
+    error: str | None
+    rows: int | None
+
+
+class SpeedupModel(_Model):
+    ratio: float = Field(description="original time / candidate time")
+    low: float
+    high: float
+    at_least: bool = Field(description="the original was stopped, so the ratio is a lower bound")
+
+
+class LoserModel(_Model):
+    candidate: CandidateModel
+    stage: str
+    reason: str
+    verdict: VerdictModel | None
+
+
+class ReportModel(_Model):
+    """What ``rewriter rewrite --json`` prints and the API answers."""
+
+    version: Literal[1] = VERSION
+    target: str
+    engine: str
+    dialect: str
+    original: str = Field(description="the statement as given")
+    group_key: str
+    rewrite_key: str
+    nondeterminism: list[str]
+    chosen: CandidateModel | None = Field(description="null: the original is kept")
+    reason: str
+    speedup: SpeedupModel | None
+    verdict: VerdictModel | None
+    original_plan: PlanModel | None
+    chosen_plan: PlanModel | None
+    measurements: list[MeasurementModel]
+    losers: list[LoserModel]
+    candidates: int = Field(description="how many candidates were found")
+    timings: dict[str, float] = Field(description="seconds spent per stage")
+    notes: list[str]
+
+
+def model(report: Report) -> ReportModel:
+    decision = report.decision
+    return ReportModel(
+        target=report.target,
+        engine=report.engine,
+        dialect=report.query.dialect,
+        original=report.query.text,
+        group_key=report.query.group_key,
+        rewrite_key=report.query.rewrite_key,
+        nondeterminism=list(report.query.nondeterminism),
+        chosen=_candidate(decision.chosen) if decision.chosen else None,
+        reason=decision.reason,
+        speedup=_speedup(decision.speedup) if decision.speedup else None,
+        verdict=verdict_model(report.verdict) if report.verdict else None,
+        original_plan=plan_model(report.original_plan) if report.original_plan else None,
+        chosen_plan=plan_model(report.chosen_plan) if report.chosen_plan else None,
+        measurements=[_measurement(entry) for entry in report.measurements],
+        losers=[_loser(loser) for loser in decision.losers],
+        candidates=report.candidates,
+        timings=dict(report.timings),
+        notes=list(report.notes),
+    )
+
+
+def _candidate(candidate: Candidate) -> CandidateModel:
+    steps = [StepModel(rule=step.rule, summary=step.summary) for step in candidate.steps]
+    return CandidateModel(id=candidate.id, sql=candidate.sql, source=candidate.source, steps=steps)
+
+
+def _speedup(gain: Speedup) -> SpeedupModel:
+    return SpeedupModel(ratio=gain.ratio, low=gain.low, high=gain.high, at_least=gain.at_least)
+
+
+def verdict_model(verdict: Verdict) -> VerdictModel:
+    adequacy = verdict.adequacy
+    return VerdictModel(
+        kind=verdict.kind.value,
+        method=verdict.method,
+        reason=verdict.reason,
+        adequacy=AdequacyModel(
+            databases=adequacy.databases, non_empty=adequacy.non_empty, mutants=adequacy.mutants, killed=adequacy.killed
+        )
+        if adequacy
+        else None,
+        counterexample=_counterexample(verdict.counterexample) if verdict.counterexample else None,
+        assumptions=list(verdict.assumptions),
+        confirmed_on=list(verdict.confirmed_on),
+        seconds=verdict.seconds,
+        seed=verdict.seed,
+    )
+
+
+def _counterexample(found: Counterexample) -> CounterexampleModel:
+    return CounterexampleModel(
+        tables=[_table(table) for table in found.database.tables],
+        original=_result("original", found.original),
+        candidate=_result("candidate", found.candidate),
+        scripts=dict(found.scripts),
+        confirmed_on=list(found.confirmed_on),
+        explanation=found.explanation,
+    )
+
+
+def _table(rows: TableRows) -> TableModel:
+    name = f"{rows.schema}.{rows.table}" if rows.schema else rows.table
+    return TableModel(table=name, columns=list(rows.columns), rows=[[_value(v) for v in row] for row in rows.rows])
+
+
+def _result(name: str, result: Result) -> TableModel:
+    return TableModel(table=name, columns=list(result.columns), rows=[[_value(v) for v in row] for row in result.rows])
+
+
+def _value(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+        return value
+    return str(value)
+
+
+def plan_model(plan: Plan) -> PlanModel:
+    return PlanModel(
+        operator=plan.operator,
+        detail=dict(plan.detail),
+        rows=plan.rows,
+        cost=plan.cost,
+        children=[plan_model(child) for child in plan.children],
+    )
+
+
+def _measurement(entry: Measurement) -> MeasurementModel:
+    return MeasurementModel(
+        label=entry.label,
+        seconds=list(entry.seconds),
+        median=entry.median,
+        stopped_after=entry.stopped_after,
+        error=entry.error,
+        rows=entry.rows,
+    )
+
+
+def _loser(loser: Loser) -> LoserModel:
+    return LoserModel(
+        candidate=_candidate(loser.candidate),
+        stage=loser.stage,
+        reason=loser.reason,
+        verdict=verdict_model(loser.verdict) if loser.verdict else None,
+    )

@@ -1,0 +1,96 @@
+"""The store's tables. Every row carries its tenant; a single installation has the one tenant ``default``.
+
+Counterexamples inside evidence are generated data; no rows of a target are ever kept.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+DEFAULT_TENANT = "default"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+
+class Target(Base):
+    """A database that was worked on, by its name without credentials."""
+
+    __tablename__ = "targets"
+    __table_args__ = (UniqueConstraint("tenant", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    name: Mapped[str] = mapped_column(String(512))
+    engine: Mapped[str] = mapped_column(String(128))
+    created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
+class StoredQuery(Base):
+    """A statement, once per rewrite key."""
+
+    __tablename__ = "queries"
+    __table_args__ = (UniqueConstraint("tenant", "rewrite_key", "text_hash"), Index("ix_queries_group", "group_key"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    rewrite_key: Mapped[str] = mapped_column(String(64))
+    group_key: Mapped[str] = mapped_column(String(64))
+    text_hash: Mapped[str] = mapped_column(String(64))
+    dialect: Mapped[str] = mapped_column(String(32))
+    text: Mapped[str] = mapped_column(Text)
+    created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
+class Rewrite(Base):
+    """One run of the pipeline: its outcome and its whole report."""
+
+    __tablename__ = "rewrites"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    target_id: Mapped[int] = mapped_column(ForeignKey("targets.id"))
+    query_id: Mapped[int] = mapped_column(ForeignKey("queries.id"))
+    catalog_hash: Mapped[str] = mapped_column(String(64))
+    chosen_sql: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    ratio: Mapped[float | None] = mapped_column(Float)
+    report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now, index=True)
+
+
+class Evidence(Base):
+    """How the equivalence of one candidate of a rewrite is known, or what refuted it."""
+
+    __tablename__ = "evidence"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    rewrite_id: Mapped[str] = mapped_column(ForeignKey("rewrites.id"), index=True)
+    candidate: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    method: Mapped[str] = mapped_column(String(64))
+    verdict: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class StoredMeasurement(Base):
+    """The timings of one entrant of a race."""
+
+    __tablename__ = "measurements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    rewrite_id: Mapped[str] = mapped_column(ForeignKey("rewrites.id"), index=True)
+    label: Mapped[str] = mapped_column(String(64))
+    seconds: Mapped[list[float]] = mapped_column(JSON)
+    stopped_after: Mapped[float | None] = mapped_column(Float)
+    error: Mapped[str | None] = mapped_column(Text)
