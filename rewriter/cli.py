@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +24,7 @@ from rewriter.batch.pairs import verify_pairs
 from rewriter.cli_support import (
     EXIT_REFUTED,
     EXIT_UNKNOWN,
+    data_console,
     fail_softly,
     progress_bar,
     read_statement,
@@ -146,7 +146,7 @@ def rewrite_command(
         if as_json:
             _write_json(to_json(report))
         else:
-            print_terminal(report, Console())
+            print_terminal(report, data_console())
         if record:
             # The answer is already out: a store that fails must not turn it into a failure.
             try:
@@ -304,7 +304,7 @@ def _show_history(entries: list[Entry], as_json: bool) -> None:
             entry.verdict or "-",
             Text(statement if len(statement) <= 60 else f"{statement[:57]}..."),
         )
-    Console().print(table)
+    data_console().print(table)
 
 
 def _rule_to_json(document: RuleDocument) -> dict[str, Any]:
@@ -332,7 +332,7 @@ def rules_list(as_json: JsonOption = False) -> None:
         for document in documents:
             kind = "executable" if document.executable else "advice"
             table.add_row(document.name, document.status, kind, document.summary)
-        Console().print(table)
+        data_console().print(table)
 
 
 @rules_app.command("show")
@@ -341,7 +341,7 @@ def rules_show(name: str) -> None:
     with fail_softly():
         for document in discover():
             if name in (document.name, document.name.rpartition("/")[2]):
-                console = Console()
+                console = data_console()
                 if console.is_terminal:
                     console.print(Markdown(document.text))
                 else:

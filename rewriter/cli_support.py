@@ -22,6 +22,13 @@ EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 
 talk = Console(stderr=True)
+WIDE = 180  # columns, where output goes to a file or a pipe and nobody's window says otherwise
+
+
+def data_console() -> Console:
+    """A console on stdout; wide enough for tables when it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 @contextlib.contextmanager

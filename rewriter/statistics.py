@@ -22,7 +22,7 @@ def speedup(original: Measurement, candidate: Measurement) -> Speedup | None:
 
     An original that was stopped gives a lower bound (``at_least``). None when the candidate did not finish or the
     original gave no time at all. With fewer than three runs of either there is no distribution to resample: the
-    interval is then the range of all ratios, widened by a tenth. (Percentile bootstrap: Efron and Tibshirani, 1993, chapter 13.)
+    interval is then the range of all ratios, widened by a tenth. (Percentile bootstrap: Efron and Tibshirani, 1993.)
     """
     if not candidate.seconds or candidate.error is not None or candidate.stopped_after is not None:
         return None

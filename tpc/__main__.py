@@ -1,0 +1,223 @@
+"""``python -m tpc``: load benchmark data, run workloads through the pipeline, print the table, show the demo."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from rewriter.cli_support import data_console, fail_softly, talk
+from rewriter.engines import connect, scratch
+from rewriter.engines.base import Engine
+from rewriter.errors import UsageError
+from rewriter.pipeline import Policy
+from rewriter.records import Event, Report
+from rewriter.report import to_html_index
+from tpc.data import query_texts, workload_texts
+from tpc.load import Tell, load, target_for
+from tpc.outcome import Outcome
+from tpc.run import RunPolicy, run
+from tpc.suites import SUITES, Suite
+from tpc.table import as_markdown, as_rich, summary
+
+app = typer.Typer(help="Benchmarks: TPC-H, TPC-DS and folders of queries.", no_args_is_help=True, add_completion=False)
+
+SuiteOption = Annotated[str, typer.Option("--suite", help="h or ds")]
+ScaleOption = Annotated[float, typer.Option("--scale", help="scale factor; 1 is about 1 GB")]
+TargetOption = Annotated[
+    str, typer.Option("--target", metavar="URL", help="embedded:, postgresql://... or duckdb:///FILE")
+]
+
+DEMO_SCALE = 0.1
+DEMO_QUERIES = ("1", "6", "9", "11", "28", "30", "59", "74", "81", "88")
+
+
+def _suite(name: str) -> Suite:
+    if name not in SUITES:
+        raise UsageError(f"there is no suite {name!r}", hint="use h or ds")
+    return SUITES[name]
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[Tell]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=talk, transient=True) as bar:
+        task = bar.add_task("loading", total=None)
+        last = ""
+
+        def tell(what: str, done: int, total: int) -> None:
+            nonlocal last
+            if not talk.is_terminal and what != last:
+                talk.print(f"  {what}", highlight=False)
+            last = what
+            bar.update(task, description=f"loading {what}", completed=done, total=total or None)
+
+        yield tell
+
+
+@app.command("load")
+def load_command(suite: SuiteOption = "ds", scale: ScaleOption = 1.0, target: TargetOption = "embedded:") -> None:
+    """Generate the data (cached) and load it into the target, keys declared. Does nothing when it is there."""
+    with fail_softly():
+        _load(_suite(suite), scale, target)
+
+
+def _load(suite: Suite, scale: float, target: str) -> None:
+    with _loading() as tell:
+        notes = load(suite, scale, target, tell)
+    for note in notes:
+        talk.print(note, highlight=False)
+
+
+@app.command("run")
+def run_command(
+    suite: SuiteOption = "ds",
+    scale: ScaleOption = 1.0,
+    target: TargetOption = "embedded:",
+    queries: Annotated[str | None, typer.Option("--queries", help="numbers or names, separated by commas")] = None,
+    workload: Annotated[Path | None, typer.Option("--workload", metavar="DIR", help="a folder of .sql files")] = None,
+    peer: Annotated[str | None, typer.Option("--peer", help="race this optimizer's output as well: sqlglot")] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds one run of a query may take")] = 60.0,
+    compare_timeout: Annotated[
+        float, typer.Option("--compare-timeout", help="seconds a query may run for the full comparison of results")
+    ] = 120.0,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="results as JSON, kept up to date")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="all reports in one page")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="seed of the generated databases")] = 0,
+) -> None:
+    """Rewrite every query of a suite or folder and print one table."""
+    with fail_softly():
+        if peer not in (None, "sqlglot"):
+            raise UsageError(f"there is no peer {peer!r}", hint="the one peer is sqlglot")
+        chosen = _suite(suite)
+        texts = workload_texts(workload) if workload is not None else query_texts(chosen)
+        texts = _picked(texts, queries)
+        url = target if workload is not None else target_for(chosen, scale, target)
+        policy = RunPolicy(Policy(timeout=timeout, seed=seed), compare_timeout, peer is not None)
+        title = str(workload) if workload is not None else f"TPC-{suite.upper()} scale {scale:g}"
+        with contextlib.closing(connect(url)) as engine:
+            outcomes, reports = _run(texts, engine, policy, title, out)
+        _finish(outcomes, reports, title, html)
+
+
+def _picked(texts: dict[str, str], queries: str | None) -> dict[str, str]:
+    if queries is None:
+        return texts
+    wanted = [name.strip() for name in queries.split(",") if name.strip()]
+    missing = [name for name in wanted if name not in texts]
+    if missing:
+        raise UsageError(f"there is no query {', '.join(missing)}", hint=f"there are {', '.join(texts)}"[:200])
+    return {name: texts[name] for name in wanted}
+
+
+def _run(
+    texts: dict[str, str], engine: Engine, policy: RunPolicy, title: str, out: Path | None
+) -> tuple[list[Outcome], list[tuple[str, Report]]]:
+    outcomes: list[Outcome] = []
+    reports: list[tuple[str, Report]] = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
+    with (
+        contextlib.closing(scratch()) as hunter,
+        Progress(
+            *columns, TextColumn("{task.fields[doing]}"), TimeElapsedColumn(), console=talk, transient=True
+        ) as bar,
+    ):
+        task = bar.add_task(title, total=len(texts), doing="")
+
+        def listener(name: str) -> Any:
+            def listen(event: Event) -> None:
+                bar.update(task, doing=escape(f"{name}: {event.stage}, {event.message}"))
+
+            return listen
+
+        for outcome, report in run(texts, engine, hunter, policy, target=title, progress=listener):
+            outcomes.append(outcome)
+            if report is not None:
+                reports.append((f"{title}, query {outcome.query}", report))
+            bar.advance(task)
+            if not talk.is_terminal:
+                talk.print(
+                    f"  {outcome.query}: {outcome.ratio:.2f}x {', '.join(outcome.rules) or outcome.error or 'kept'}"
+                )
+            if out is not None:
+                _save(out, engine, policy, title, outcomes)
+    return outcomes, reports
+
+
+def _save(out: Path, engine: Engine, policy: RunPolicy, title: str, outcomes: list[Outcome]) -> None:
+    """The whole file anew after each query, put in place in one step, so that an interruption loses nothing."""
+    body = {
+        "title": title,
+        "engine": engine.name,
+        "cores": os.cpu_count(),
+        "timeout": policy.pipeline.timeout,
+        "seed": policy.pipeline.seed,
+        "outcomes": [outcome.to_json() for outcome in outcomes],
+    }
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(body, indent=1), encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from None
+
+
+def _finish(outcomes: list[Outcome], reports: list[tuple[str, Report]], title: str, html: Path | None) -> None:
+    console = data_console()
+    console.print(as_rich(outcomes, title))
+    for line in summary(outcomes):
+        console.print(line, highlight=False, soft_wrap=True)
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(to_html_index(reports, title), encoding="utf-8")
+        talk.print(f"report: {html}", highlight=False)
+
+
+@app.command("report")
+def report_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="what run --out wrote")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
+) -> None:
+    """Print the table of an earlier run."""
+    with fail_softly():
+        try:
+            body = json.loads(file.read_text(encoding="utf-8"))
+            outcomes = [Outcome.from_json(entry) for entry in body["outcomes"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UsageError(f"{file} is not a file that run --out wrote") from None
+        title = f"{body['title']}, {body['engine']}, {body['cores']} cores, limit {body['timeout']:g} s"
+        if markdown:
+            print(as_markdown(outcomes, title))  # noqa: T201 - stdout is data
+        else:
+            _finish(outcomes, [], title, None)
+
+
+@app.command("demo")
+def demo_command(
+    html: Annotated[Path, typer.Option("--html", metavar="FILE")] = Path("out/demo.html"),
+    scale: ScaleOption = DEMO_SCALE,
+) -> None:
+    """Load a small TPC-DS into the embedded Postgres and rewrite some of its slow queries."""
+    with fail_softly():
+        suite = SUITES["ds"]
+        _load(suite, scale, "embedded:")
+        texts = _picked(query_texts(suite), ",".join(DEMO_QUERIES))
+        pipeline = Policy(
+            timeout=20.0, search_seconds=4.0, candidates=24, verify_seconds=2.0, race_seconds=2.0, racers=5
+        )
+        title = f"TPC-DS scale {scale:g} on the embedded Postgres"
+        with contextlib.closing(connect(target_for(suite, scale, "embedded:"))) as engine:
+            outcomes, reports = _run(texts, engine, RunPolicy(pipeline, compare_timeout=60.0), title, None)
+        _finish(outcomes, reports, title, html)
+
+
+if __name__ == "__main__":
+    app()
