@@ -79,7 +79,7 @@ def reference(original: exp.Query, columns: int | None) -> Reference:
     if order is None:
         return Reference(bare, None, (), bound, skipped or 0)
     distinct = bare.args.get("distinct")
-    if distinct is not None and distinct.args.get("on") is not None:
+    if isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None:
         return Reference(original, None)  # here ORDER BY also chooses rows
     keys, extra = _keys(bare, order, columns)
     if keys is None:

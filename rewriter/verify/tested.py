@@ -321,11 +321,15 @@ class _Hunt:
             answer,
             scripts(original.dialect, bench.relations, small, original.stated, self.candidate),
             confirmed,
-            f"On a database of {small.size} rows {difference}.",
+            f"On a database of {_counted(small.size)} {difference}.",
         )
         adequacy = Adequacy(self.databases, self.non_empty)
         return Verdict(VerdictKind.REFUTED, METHOD, found.explanation, adequacy, found, (), confirmed)
 
 
 def _rows(result: Result) -> str:
-    return "1 row" if len(result.rows) == 1 else f"{len(result.rows)} rows"
+    return _counted(len(result.rows))
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"

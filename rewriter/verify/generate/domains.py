@@ -118,7 +118,7 @@ class Domain:
             case Kind.TIMESTAMPTZ:
                 return datetime(2000, 2, 10, tzinfo=UTC) + timedelta(days=number)
             case Kind.TIME:
-                return time(number // 60 % 24, number % 60)
+                return time(13 + number // 60 % 11, number % 60)
             case Kind.UUID:
                 return uuid.UUID(int=11 + number)
             case Kind.BOOLEAN:
