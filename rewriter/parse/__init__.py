@@ -8,10 +8,12 @@ from sqlglot import exp
 
 from rewriter.catalog import Catalog
 from rewriter.errors import QueryRejected
+from rewriter.parse import postgres_grammar
 from rewriter.parse.determinism import reasons
-from rewriter.parse.functions import check_functions
-from rewriter.parse.guard import too_deep
+from rewriter.parse.functions import check_function, check_functions
+from rewriter.parse.guard import allow_recursion, check_text, too_deep
 from rewriter.parse.keys import group_key, rewrite_key
+from rewriter.parse.lexical import without_terminator
 from rewriter.parse.names import with_output_names
 from rewriter.parse.parameters import describe, normalise
 from rewriter.parse.qualify import expand_views, fold, qualify
@@ -27,16 +29,18 @@ def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
 
     ``dialect`` is that of the text when it differs from the catalog's. Raises QueryRejected, UnknownName.
     """
-    text = sql.strip().rstrip(";").rstrip()
+    check_text(sql)
+    allow_recursion()
     try:
-        tree = parse_statement(sql, dialect or catalog.dialect)
-        statement, markers = normalise(text)
+        statement, markers = normalise(without_terminator(sql))
         if dialect is not None and dialect != catalog.dialect:
             statement = parse_statement(statement, dialect).sql(dialect=catalog.dialect)
-        if markers or statement != text:
-            tree = parse_statement(statement, catalog.dialect)
+        tree = parse_statement(statement, catalog.dialect)
+        if catalog.dialect == "postgres":
+            _check_reading(statement, tree, catalog)
         check_functions(tree, catalog)
-        stated = expand_views(fold(tree, catalog), catalog)
+        folded = fold(tree, catalog)
+        stated = expand_views(folded, catalog)
         qualified = qualify(stated, catalog)
         return Query(
             text=sql,
@@ -47,12 +51,30 @@ def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
             catalog=catalog,
             columns=tuple(qualified.named_selects),
             group_key=group_key(statement, tree, catalog.dialect),
-            rewrite_key=rewrite_key(fold(tree, catalog), catalog),
+            rewrite_key=rewrite_key(folded, catalog),
             parameters=describe(tree, markers),
             nondeterminism=reasons(qualified),
         )
     except RecursionError:
         raise too_deep() from None
+
+
+def _check_reading(statement: str, tree: exp.Query, catalog: Catalog) -> None:
+    """Postgres's own grammar must allow the statement and read it as we do; see ``postgres_grammar``."""
+    reading = postgres_grammar.read(statement)
+    for schema, name in postgres_grammar.functions(reading):
+        check_function(schema, name, catalog)
+    try:
+        ours = postgres_grammar.read(tree.sql(dialect="postgres"))
+        place = postgres_grammar.difference(reading, ours)
+    except QueryRejected:
+        place = "statement"
+    if place is not None:
+        raise QueryRejected(
+            f"the statement uses something that our parser reads differently from Postgres (in a {place})",
+            hint="write it in another way, such as with more brackets or standard functions",
+            code="unsupported-feature",
+        )
 
 
 def named(query: Query, names: tuple[str, ...]) -> Query:

@@ -59,13 +59,13 @@ _PURE = frozenset(
 
 
 def names(node: exp.Func) -> tuple[str | None, str]:
-    """(schema, name) of a called function, folded to lower case whatever the quoting."""
+    """(schema, name) of a called function as written, folded to lower case whatever the quoting."""
     schema = None
     parent = node.parent
     if isinstance(parent, exp.Dot) and parent.expression is node:
         schema = parent.this.name.lower()
     name = node.name if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)) else node.sql_name()
-    return schema, name.lower()
+    return schema, str(node.meta.get("written") or name).lower()
 
 
 def called(tree: exp.Expr) -> Iterator[exp.Func]:
@@ -77,25 +77,35 @@ def called(tree: exp.Expr) -> Iterator[exp.Func]:
             yield node
 
 
-def check_functions(tree: exp.Expr, catalog: Catalog) -> None:
-    """Raises QueryRejected (forbidden-function) naming the first function that may not be called."""
+def check_functions(tree: exp.Query, catalog: Catalog) -> None:
+    """Raises QueryRejected (forbidden-function) naming the first function of our tree that may not be called."""
     for node in called(tree):
         schema, name = names(node)
-        anonymous = isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc))
-        if schema not in (None, "pg_catalog", "main", "system"):
-            raise _refused(f"{schema}.{name}", "it is no built-in function")
-        if _REFUSED.match(name):
-            raise _refused(name, "it reads or changes more than the data it is given")
-        if name in RANDOM or isinstance(node, (exp.Rand, exp.Uuid)):
-            continue
-        if catalog.functions:
-            volatility = catalog.functions.get(name)
-            if volatility == "volatile":
-                raise _refused(name, "it is volatile")
-            if volatility is None and anonymous:
-                raise _refused(name, "it is no built-in function of this engine")
-        elif anonymous and name not in _PURE:
-            raise _refused(name, "it is not known to be free of side effects")
+        known = not isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc))
+        check_function(schema, name, catalog, known=known)
+
+
+def check_function(schema: str | None, name: str, catalog: Catalog, *, known: bool = False) -> None:
+    """Raises QueryRejected (forbidden-function) unless the function may be called.
+
+    ``name`` is looked up as the engine does it. ``known``: the parser has a class for it, so that a name that the
+    catalog lacks is only another spelling of a built-in one, or of a clause.
+    """
+    folded = name.lower()
+    if schema not in (None, "pg_catalog", "main", "system"):
+        raise _refused(f"{schema}.{name}", "it is no built-in function")
+    if _REFUSED.match(folded):
+        raise _refused(folded, "it reads or changes more than the data it is given")
+    if folded in RANDOM:
+        return
+    if catalog.functions:
+        volatility = catalog.functions.get(name)
+        if volatility == "volatile":
+            raise _refused(folded, "it is volatile")
+        if volatility is None and not known:
+            raise _refused(folded, "it is no built-in function of this engine")
+    elif not known and folded not in _PURE and folded.upper() not in exp.FUNCTION_BY_NAME:
+        raise _refused(folded, "it is not known to be free of side effects")
 
 
 def _refused(name: str, why: str) -> QueryRejected:

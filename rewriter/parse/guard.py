@@ -9,20 +9,27 @@ from __future__ import annotations
 import re
 import sys
 
+from sqlglot import exp
+
 from rewriter.errors import QueryRejected
-from rewriter.parse.lexical import code_spans
+from rewriter.parse.lexical import pieces
 
 MAX_BYTES = 256 * 1024
-MAX_DEPTH = 100  # brackets, CASE and runs of NOT or unary signs, added up
+MAX_DEPTH = 100  # brackets, CASE, runs of prefix operators and of subscripts, added up
 MAX_NODES = 100_000  # nodes of the parsed tree
-# sqlglot needs about 25 Python frames a level; Python's own limit of 1000 would allow 40 levels.
+MAX_TREE_DEPTH = 2_000  # levels of the parsed tree; long chains (a + b + c ...) are deep without being nested
+# sqlglot needs about 25 Python frames a level of brackets; Python's own limit of 1000 would allow 40 levels.
 RECURSION_LIMIT = 12_000
 
-_NESTING = re.compile(r"[(\[{]|[)\]}]|\bcase\b|\bend\b|(?:\bnot\b\s*){2,}|(?:[-+~]\s*){4,}", re.IGNORECASE)
+_NESTING = re.compile(
+    r"(?P<again>\]\s*\[)|(?P<opening>[(\[{]|\bcase\b)|(?P<closing>[)\]}]|\bend\b)|(?P<prefixes>(?:(?:\bnot\b|[-+~@|/!])\s*){3,})",
+    re.IGNORECASE,
+)
+_PREFIX = re.compile(r"not|\S", re.IGNORECASE)
 
 
 def check_text(text: str) -> None:
-    """Raises QueryRejected (empty-query, too-large, too-deep) for text that must not reach the parser."""
+    """Raises QueryRejected (empty-query, too-large, too-deep, syntax-error) for text that must not reach the parser."""
     if "\x00" in text:
         raise QueryRejected("the statement contains a NUL character", code="syntax-error")
     size = len(text.encode("utf-8", "surrogatepass"))
@@ -32,35 +39,55 @@ def check_text(text: str) -> None:
             hint="long value lists are better joined from a table",
             code="too-large",
         )
-    depth = deepest = 0
+    depth = chained = 0
     blank = True
-    for start, end in code_spans(text):
+    for kind, start, end in pieces(text):
+        if kind != "code":
+            blank = blank and kind == "comment"
+            continue
         span = text[start:end]
-        blank = blank and not span.strip(" \t\r\n;")
+        blank = blank and not span.strip(" \t\r\n\f\v;")
         for match in _NESTING.finditer(span):
-            token = match.group().lower()
-            if token in ("(", "[", "{", "case"):
-                depth += 1
-            elif token in (")", "]", "}", "end"):
+            here = depth
+            if match.group("again"):  # a[1][1][1]: no nesting, but sqlglot needs quadratic time for it
+                chained += 1
+                here = depth + chained
+            elif match.group("opening"):
+                here = depth = depth + 1
+            elif match.group("closing"):
                 depth = max(0, depth - 1)
             else:
-                deepest = max(deepest, depth + len(token.replace("not", "n").replace(" ", "")))
-            deepest = max(deepest, depth)
-        if deepest > MAX_DEPTH:
-            raise too_deep()
-    if blank and not text.strip():
+                here = depth + len(_PREFIX.findall(match.group()))
+            if here > MAX_DEPTH:
+                raise too_deep()
+    if blank:
         raise QueryRejected("there is no statement", hint="pass one SELECT", code="empty-query")
+
+
+def check_size(tree: exp.Expr) -> None:
+    """Raises QueryRejected (too-large, too-deep) for a tree that later stages could not walk."""
+    open_nodes = [(tree, 1)]
+    count = 0
+    while open_nodes:
+        node, depth = open_nodes.pop()
+        count += 1
+        if depth > MAX_TREE_DEPTH:
+            raise too_deep()
+        if count > MAX_NODES:
+            raise QueryRejected(f"the statement has more than {MAX_NODES:,} parts", code="too-large")
+        open_nodes.extend((child, depth + 1) for child in node.iter_expressions())
 
 
 def too_deep() -> QueryRejected:
     return QueryRejected(
-        f"the statement is nested more than {MAX_DEPTH} levels deep",
+        f"the statement is nested too deeply (at most {MAX_DEPTH} levels of brackets and CASE)",
         hint="split it with WITH",
         code="too-deep",
     )
 
 
 def allow_recursion() -> None:
-    """Let Python descend as deep as the guard allows. Frames of Python code live on the heap, not on the C stack."""
+    """Let Python descend as deep as the guard allows, in this process from now on: whoever copies, walks or prints an
+    accepted tree later needs it too. Frames of Python code live on the heap, not on the C stack."""
     if sys.getrecursionlimit() < RECURSION_LIMIT:
         sys.setrecursionlimit(RECURSION_LIMIT)

@@ -13,36 +13,35 @@ from rewriter.catalog import Catalog
 VERIFIER_VERSION = 1  # raised when a verdict of an older verifier must not be relied on any more
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In)
+_MARK = "\x00"  # no statement contains it (the guard refuses it), so a mark is never mistaken for a literal
 
 
 def group_key(statement: str, tree: exp.Query, dialect: str) -> str:
     """Fingerprint for grouping, as hexadecimal text: libpg_query's for Postgres, a hash of the template otherwise."""
     if dialect == "postgres":
-        try:
-            return str(pgparse.fingerprint(statement))
-        except (pgparse.PGQueryError, ValueError):
-            pass  # what libpg_query cannot read still gets a key of the other kind
+        return str(pgparse.fingerprint(statement))
     template = tree.copy()
-    for literal in list(template.find_all(exp.Literal)):
-        literal.replace(exp.Placeholder())
-    return hashlib.sha256(template.sql(dialect=dialect).encode()).hexdigest()[:16]
+    for literal in template.find_all(exp.Literal):
+        literal.set("this", _MARK)
+        literal.set("is_string", False)
+    return hashlib.sha256(template.sql(dialect=dialect, comments=False).encode()).hexdigest()[:16]
 
 
 def rewrite_key(tree: exp.Query, catalog: Catalog) -> str:
     """SHA-256 (64 hex digits) of the exact statement and all that a verdict rests on.
 
-    Only literals that are compared with something become typed placeholders; literals elsewhere (LIMIT, ordinals, LIKE
+    Only literals that are compared with something become typed placeholders, numbered by value, so that literals that
+    are equal to each other in one statement are equal in the other too. Literals elsewhere (LIMIT, ordinals, LIKE
     patterns, intervals, frames, type modifiers, arithmetic) keep their text, because they change what the query is.
     """
     shape = tree.copy()
-    number = 0
-    for literal in list(shape.find_all(exp.Literal)):
-        parent = literal.parent
-        while isinstance(parent, (exp.Paren, exp.Neg)):
-            parent = parent.parent
-        if isinstance(parent, _COMPARISONS):
-            number += 1
-            literal.replace(exp.Placeholder(this=f"value_{number}_{_type_of(literal)}"))
+    numbers: dict[tuple[str, str], int] = {}
+    for literal in shape.find_all(exp.Literal):
+        if _is_compared(literal):
+            type_ = _type_of(literal, catalog.dialect)
+            number = numbers.setdefault((type_, literal.name), len(numbers) + 1)
+            literal.set("this", f"{_MARK}{number}{_MARK}{type_}")
+            literal.set("is_string", True)
     body = {
         "shape": shape.sql(dialect=catalog.dialect, comments=False, normalize=False),
         "dialect": catalog.dialect,
@@ -52,7 +51,23 @@ def rewrite_key(tree: exp.Query, catalog: Catalog) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _type_of(literal: exp.Literal) -> str:
+def _is_compared(literal: exp.Literal) -> bool:
+    """Whether the literal, alone or under a sign or a cast (``DATE '...'``), is a side of a comparison."""
+    parent = literal.parent
+    while isinstance(parent, (exp.Paren, exp.Neg, exp.Cast)) and not isinstance(parent, exp.TryCast):
+        parent = parent.parent
+    return isinstance(parent, _COMPARISONS)
+
+
+def _type_of(literal: exp.Literal, dialect: str) -> str:
+    """The type that the engine gives to the literal as written."""
     if literal.is_string:
         return "string"
-    return "integer" if literal.name.isdigit() else "numeric"
+    text = literal.name
+    if text.isdigit():
+        value = int(text)
+        return "int4" if value < 2**31 else "int8" if value < 2**63 else "numeric"
+    if dialect == "duckdb" and "e" not in text.lower():
+        whole, _, fraction = text.partition(".")
+        return f"decimal({len(whole) + len(fraction)},{len(fraction)})"
+    return "numeric"

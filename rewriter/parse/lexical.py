@@ -22,33 +22,58 @@ _OPAQUE = re.compile(
 )
 
 
-def code_spans(text: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of each stretch of ``text`` that is neither string, quoted name nor comment."""
+def pieces(text: str) -> Iterator[tuple[str, int, int]]:
+    """(kind, start, end) of consecutive stretches of ``text``: ``code``, ``comment`` or ``value`` (strings, quoted
+    names). What is not closed reaches to the end."""
     position = 0
     while position < len(text):
         match = _OPAQUE.search(text, position)
         if match is None:
-            yield position, len(text)
+            yield "code", position, len(text)
             return
         start = match.start()
-        if match.group("escaped") and start > 0 and (text[start - 1].isalnum() or text[start - 1] in "_$"):
-            # The e belongs to a word before the quote (such as ``like'x'``): the string starts one further.
-            yield position, start + 1
+        word_before = start > 0 and (text[start - 1].isalnum() or text[start - 1] in "_$")
+        if match.group("escaped") and word_before:
+            # The e ends a word that stands before the quote (such as ``like'x'``): the string starts one further.
+            yield "code", position, start + 1
             match = _OPAQUE.match(text, start + 1)
             assert match is not None
-        elif match.group("dollar") and start > 0 and (text[start - 1].isalnum() or text[start - 1] == "_"):
-            yield position, match.end()
+        elif match.group("dollar") and word_before:
+            yield "code", position, match.end()
             position = match.end()
             continue
         elif start > position:
-            yield position, start
+            yield "code", position, start
+        position = match.end()
+        kind = "value"
         if match.group("block"):
-            position = _end_of_block(text, match.end())
+            kind, position = "comment", _end_of_block(text, match.end())
+        elif match.group("comment"):
+            kind = "comment"
         elif match.group("dollar"):
             end = text.find(match.group("dollar"), match.end())
             position = len(text) if end < 0 else end + len(match.group("dollar"))
-        else:
-            position = match.end()
+        yield kind, match.start(), position
+
+
+def code_spans(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of each stretch of ``text`` that is neither string, quoted name nor comment."""
+    return ((start, end) for kind, start, end in pieces(text) if kind == "code")
+
+
+def without_terminator(text: str) -> str:
+    """``text`` up to the semicolons that only blanks and comments follow.
+
+    Comments at the end go as well: a line comment would swallow whatever an engine has to put behind the statement.
+    """
+    last = 0
+    for kind, start, end in pieces(text):
+        if kind == "value":
+            last = end
+        elif kind == "code":
+            kept = text[start:end].rstrip(" \t\r\n\f\v;")
+            last = start + len(kept) if kept else last
+    return text[:last]
 
 
 def _end_of_block(text: str, position: int) -> int:
@@ -62,21 +87,3 @@ def _end_of_block(text: str, position: int) -> int:
         depth += 1 if mark.group() == "/*" else -1
         position = mark.end()
     return position
-
-
-def without_terminator(text: str) -> str:
-    """``text`` up to the last semicolon that only blanks, comments and semicolons follow, without trailing blanks.
-
-    Comments at the end go as well: a line comment would swallow whatever an engine has to put behind the statement.
-    """
-    end = 0
-    position = 0
-    for start, stop in [*code_spans(text), (len(text), len(text))]:
-        opaque = text[position:start]
-        if opaque and not opaque.startswith(("--", "/*")):
-            end = start
-        code = text[start:stop].rstrip(" \t\r\n\f\v;")
-        if code:
-            end = start + len(code)
-        position = stop
-    return text[:end]

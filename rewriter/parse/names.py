@@ -35,11 +35,15 @@ def _figure(node: exp.Expr) -> str:
         return (selects[0].alias or _figure(selects[0])) if selects else ""
     if isinstance(node, exp.Exists):
         return "exists"
-    if isinstance(node, exp.Anonymous):
-        return node.name.lower()
+    if isinstance(node, exp.Array):
+        return "array"
     if isinstance(node, exp.Func) and not isinstance(node, (exp.Connector, exp.Binary)):
-        return str(node.meta.get("name") or node.sql_name()).lower()
+        return str(node.meta.get("written") or _SPECIAL.get(type(node)) or node.sql_name().lower())
     return ""
+
+
+# Functions with a syntax of their own, under the names that Postgres's grammar gives them.
+_SPECIAL: dict[type[exp.Expr], str] = {exp.GroupConcat: "string_agg", exp.StrPosition: "position", exp.Trim: "btrim"}
 
 
 def _type_word(type_: exp.DataType) -> str:

@@ -30,9 +30,7 @@ def read(statement: str) -> Node:
     except pgparse.PGQueryError as error:
         raise _refusal(statement, error) from None
     except (RecursionError, ValueError):
-        raise QueryRejected(
-            "Postgres cannot read the statement", hint="split it with WITH", code="too-deep"
-        ) from None
+        raise QueryRejected("Postgres cannot read the statement", hint="split it with WITH", code="too-deep") from None
     if len(statements) > 1:
         raise QueryRejected(
             f"there are {len(statements)} statements", hint="pass exactly one SELECT", code="multiple-statements"
