@@ -12,7 +12,7 @@ from sqlglot.optimizer.annotate_types import annotate_types
 
 from rewriter.catalog import Catalog, Column, Table
 from rules.build import aggregates, conjuncts, inner_conjuncts, is_single_row
-from rules.sites import find_cte, relation_name, relations
+from rules.sites import find_cte, grouping_sets, relation_name, relations
 
 _NULL_IF_ANY = (exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Paren, exp.Cast, exp.Predicate, exp.Connector, exp.Not)
 _NULL_IF_ANY_FUNCTIONS = (exp.Abs, exp.Lower, exp.Upper, exp.Length, exp.Round, exp.Floor, exp.Ceil, exp.Trim)
@@ -95,7 +95,7 @@ class Facts:
         if found is None:
             return True
         item, select = found
-        if _null_extended(item, select) or _grouping_sets(select):
+        if _null_extended(item, select) or grouping_sets(select):
             return True
         table = self.table(item)
         if table is not None:
@@ -307,12 +307,7 @@ def _text(node: exp.Expr) -> str:
 
 def _plain_group(select: exp.Select) -> bool:
     group = select.args.get("group")
-    return group is not None and bool(group.expressions) and not _grouping_sets(select)
-
-
-def _grouping_sets(select: exp.Select) -> bool:
-    group = select.args.get("group")
-    return group is not None and any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all"))
+    return group is not None and bool(group.expressions) and not grouping_sets(select)
 
 
 def _null_extended(item: exp.Expr, select: exp.Select) -> bool:

@@ -65,6 +65,15 @@ def only_inner(select: exp.Select) -> bool:
     )
 
 
+def grouping_sets(select: exp.Query) -> bool:
+    """Whether a SELECT groups by ROLLUP, CUBE, GROUPING SETS or ALL: its keys may be NULL without being so in the data."""
+    group = select.args.get("group")
+    if group is None:
+        return False
+    listed = any(isinstance(key, (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple)) for key in group.expressions)
+    return listed or any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all", "totals"))
+
+
 def own_nodes(select: exp.Query, kind: type[Node]) -> Iterator[Node]:
     """Nodes of ``kind`` that belong to this query itself and not to a query nested in it."""
     for node in select.walk(prune=lambda child: child is not select and isinstance(child, exp.Query)):

@@ -14,6 +14,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from rewriter.catalog import Catalog, Table
 from rewriter.records import Database, TableRows, Value
+from rules.sites import grouping_sets
 
 PREFIX = "generated_"
 
@@ -46,7 +47,7 @@ def with_grouped_dependents(query: exp.Query, catalog: Catalog) -> exp.Query:
     for scope in traverse_scope(copy):
         select = scope.expression
         group = select.args.get("group") if isinstance(select, exp.Select) else None
-        if group is None or any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all")):
+        if group is None or grouping_sets(select):
             continue
         grouped = {
             (column.table, column.name)

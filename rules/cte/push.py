@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from rules.build import conjuncts, is_single_row, set_where, substitute
+from rules.sites import grouping_sets
 
 
 def pushed(query: exp.Query, filters: Sequence[exp.Expr]) -> exp.Query | None:
@@ -81,9 +82,7 @@ def _into_select(select: exp.Select, filters: Sequence[exp.Expr]) -> exp.Select 
     if (copy.args.get("distinct") or exp.Distinct()).args.get("on"):
         return copy
     group = copy.args.get("group")
-    if group is not None and (
-        not group.expressions or any(group.args.get(k) for k in ("rollup", "cube", "grouping_sets"))
-    ):
+    if group is not None and (not group.expressions or grouping_sets(copy)):
         return copy
     if group is None and copy.args.get("having"):
         return copy

@@ -1,0 +1,54 @@
+# Every target sets up .venv by itself with nothing but Python >= 3.11 and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-duckdb2 check bench serve lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (about a minute the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Rewrite slow TPC-DS queries on an embedded Postgres and write out/demo.html
+	@$(BIN)/python -m tpc demo --html out/demo.html
+
+test: $(STAMP) ## Run the fast tests
+	@$(PYTEST) -n 2 -m "not slow"
+
+test-all: $(STAMP) ## Run all tests, the slow ones too
+	@$(PYTEST) -n 2
+
+test-duckdb2: ## Run the engine tests with DuckDB 2.0 in a virtual environment of its own
+	@$(PYTHON) -m venv .venv-duckdb2
+	@.venv-duckdb2/bin/python -m pip install --quiet --disable-pip-version-check -e ".[postgres,dev]" "duckdb>=2.0,<2.1"
+	@.venv-duckdb2/bin/python -m pytest -p no:cacheprovider tests/engines -m "not slow"
+
+check: $(STAMP) ## Lint, formatting, types, import direction
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+
+bench: $(STAMP) ## Run TPC-DS at scale 1 on the embedded Postgres (about an hour)
+	@$(BIN)/python -m tpc load --suite ds --scale 1
+	@$(BIN)/python -m tpc run --suite ds --scale 1 --peer sqlglot --out out/tpcds_1.json --html out/tpcds_1.html
+
+serve: $(STAMP) ## Serve the HTTP API on port 8000 (REWRITER_TARGET names the database)
+	@$(BIN)/uvicorn --factory api.app:create_app --port 8000
+
+lock: ## Make requirements.lock anew (needs uv)
+	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet -o requirements.lock
+
+clean: ## Remove what the targets made
+	@rm -rf $(VENV) .venv-duckdb2 out build *.egg-info
