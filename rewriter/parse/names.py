@@ -18,6 +18,18 @@ def output_names(tree: exp.Query) -> list[str] | None:
     return [select.alias or _figure(select) or "?column?" for select in tree.selects]
 
 
+def name_unnamed(tree: exp.Query) -> None:
+    """Give the unnamed outputs of every SELECT the names that Postgres gives them, in place, so that an outer query can
+    refer to them."""
+    for select in tree.find_all(exp.Select):
+        outputs = []
+        for output in select.expressions:
+            unnamed = not isinstance(output, (exp.Alias, exp.Aliases, exp.Column)) and not output.is_star
+            name = "" if not unnamed or output.alias else _figure(output) or "?column?"
+            outputs.append(exp.alias_(output, exp.to_identifier(name, quoted=True), copy=False) if name else output)
+        select.set("expressions", outputs)
+
+
 def _figure(node: exp.Expr) -> str:
     if isinstance(node, (exp.Column, exp.Dot)):
         return node.name if isinstance(node, exp.Column) else _figure(node.expression)

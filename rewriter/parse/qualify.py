@@ -20,7 +20,7 @@ from sqlglot.schema import MappingSchema
 from rewriter.catalog import Catalog, Table
 from rewriter.engines.inline import base_tables
 from rewriter.errors import QueryRejected, UnknownName
-from rewriter.parse.names import output_names, with_output_names
+from rewriter.parse.names import name_unnamed, output_names, with_output_names
 
 MAX_VIEW_DEPTH = 20
 _SAFE = re.compile(r"[a-z_][a-z0-9_$]*$")
@@ -47,7 +47,9 @@ def expand_views(tree: exp.Query, catalog: Catalog) -> exp.Query:
         if not views:
             return copy
         for node, table in views:
-            node.replace(_derived(node, table, catalog))
+            derived = _derived(node, table, catalog)
+            _keep_from_capture(derived, node, table, catalog)
+            node.replace(derived)
     raise QueryRejected(f"views are nested more than {MAX_VIEW_DEPTH} levels deep", code="too-deep")
 
 
@@ -61,6 +63,29 @@ def relation(node: exp.Table, catalog: Catalog) -> Table:
     raise UnknownName(
         f"there is no table {shown!r}", hint=_similar(node.name, known) or "check the name and the schema"
     )
+
+
+def _keep_from_capture(derived: exp.Subquery, node: exp.Table, table: Table, catalog: Catalog) -> None:
+    """A view reads its own relations, not the CTEs of the statement that happen to have their names."""
+    visible = set()
+    ancestor: exp.Expr | None = node
+    while ancestor is not None:
+        with_ = ancestor.args.get("with_")
+        visible |= {cte.alias for cte in with_.expressions} if with_ is not None else set()
+        ancestor = ancestor.parent
+    for inner in base_tables(derived.this):
+        if inner.db or inner.name not in visible:
+            continue
+        schema = relation(inner, catalog).schema
+        if schema is None:
+            raise QueryRejected(
+                f"the view {table.name} reads {inner.name}, which is also the name of a CTE",
+                hint="give the CTE another name",
+                code="unsupported-feature",
+            )
+        inner.set("db", exp.to_identifier(schema, quoted=True))
+        if not inner.alias:
+            inner.set("alias", exp.TableAlias(this=exp.to_identifier(inner.name, quoted=True)))
 
 
 def _derived(node: exp.Table, table: Table, catalog: Catalog) -> exp.Subquery:
@@ -92,6 +117,8 @@ def qualify(tree: exp.Query, catalog: Catalog) -> exp.Query:
     for node in base_tables(copy):
         relation(node, catalog)
     names = output_names(copy)
+    if catalog.dialect == "postgres":
+        name_unnamed(copy)
     schema = _mapping(catalog, copy)
     try:
         _bind_input_columns(copy, catalog)
@@ -154,7 +181,11 @@ def _quoted(name: str) -> str:
 
 
 def _bind_input_columns(tree: exp.Query, catalog: Catalog) -> None:
-    """Give a table to unqualified columns where an input column must win over an output alias of the same name."""
+    """Give a table to unqualified columns where an input column must win over an output alias of the same name.
+
+    In Postgres no alias is visible in WHERE and HAVING, so there the nearest enclosing SELECT that has the column owns
+    it. DuckDB sees aliases everywhere, but after the columns of the SELECT itself.
+    """
     for scope in traverse_scope(tree):
         select = scope.expression
         if not isinstance(select, exp.Select):
@@ -162,25 +193,45 @@ def _bind_input_columns(tree: exp.Query, catalog: Catalog) -> None:
         aliases = {projection.alias for projection in select.selects if projection.alias}
         if not aliases:
             continue
-        owners = _owners(scope, catalog)
-        for clause in ("where", "group", "having", "order"):
-            part = select.args.get(clause)
-            if part is None:
-                continue
-            for column in list(part.find_all(exp.Column)):
-                if column.table or column.name not in aliases or column.find_ancestor(exp.Select) is not select:
-                    continue
-                if clause == "order" and isinstance(column.parent, exp.Ordered):
-                    continue
-                found = owners.get(column.name, [])
-                if len(found) == 1:
-                    column.set("table", exp.to_identifier(found[0], quoted=_needs_quotes(found[0])))
+        for clause in ("expressions", "where", "group", "having", "order"):
+            parts = select.args.get(clause)
+            for part in parts if isinstance(parts, list) else [parts] if parts is not None else []:
+                for column in list(part.find_all(exp.Column)):
+                    if column.table or column.name not in aliases or column.find_ancestor(exp.Select) is not select:
+                        continue
+                    if clause == "order" and isinstance(column.parent, exp.Ordered):
+                        continue
+                    outward = catalog.dialect == "postgres" and clause not in ("group", "order")
+                    owner = _owner(column, scope, catalog, outward=outward)
+                    if owner is not None:
+                        column.set("table", exp.to_identifier(owner, quoted=_needs_quotes(owner)))
+
+
+def _owner(column: exp.Column, scope: Scope, catalog: Catalog, *, outward: bool) -> str | None:
+    """The alias of the one relation that an unqualified column belongs to; None if there is none, or several."""
+    hidden: set[str] = set()
+    here: Scope | None = scope
+    while here is not None:
+        found = _owners(here, catalog).get(column.name, [])
+        if len(found) == 1 and found[0] in hidden:
+            raise QueryRejected(
+                f"the column {column.name!r} belongs to an outer {found[0]!r}, hidden by an inner one",
+                hint="give the relations different aliases",
+                code="unsupported-feature",
+            )
+        if found:
+            return found[0] if len(found) == 1 else None
+        if not outward:
+            return None
+        hidden |= set(here.selected_sources)
+        here = here.parent
+    return None
 
 
 def _owners(scope: Scope, catalog: Catalog) -> dict[str, list[str]]:
     """Which sources of a SELECT have a column of a name."""
     owners: dict[str, list[str]] = {}
-    for alias, source in scope.sources.items():
+    for alias, (_, source) in scope.selected_sources.items():
         names: list[str] = []
         if isinstance(source, exp.Table):
             table = catalog.find(source.name, source.db or None)
