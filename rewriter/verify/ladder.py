@@ -13,8 +13,9 @@ from typing import Literal
 from sqlglot import exp
 
 from rewriter.engines.base import Engine
-from rewriter.records import Query, Verdict, VerdictKind
+from rewriter.records import Adequacy, Query, Verdict, VerdictKind
 from rewriter.verify.generate import relations, unsupported
+from rewriter.verify.parameters import bindings, bound, bound_tree, described
 from rewriter.verify.tested import Tester
 
 Effort = Literal["screen", "certify"]
@@ -36,7 +37,10 @@ class Verifier:
     ) -> None:
         self.original = original
         self.seed = seed
-        self._tester = Tester(original, hunter, judge, seed=seed, by_position=by_position)
+        self._testers = [
+            (binding, Tester(bound(original, binding), hunter, judge, seed=seed, by_position=by_position))
+            for binding in bindings(original, seed)
+        ]
 
     def screen(self, candidate: exp.Query) -> Verdict:
         """A quick verdict (tens of milliseconds once the first call has made the databases). Raises TargetLost."""
@@ -51,11 +55,35 @@ class Verifier:
         reason = unsupported(relations(self.original.catalog, (self.original.tree, candidate)))
         if reason is not None:
             verdict = Verdict(VerdictKind.UNKNOWN, "tested", reason)
-        elif seconds is None:
-            verdict = self._tester.screen(candidate, started + SCREEN_SECONDS)
         else:
-            verdict = self._tester.certify(candidate, started + seconds)
+            verdict = self._tested(candidate, seconds)
         return replace(verdict, seconds=time.monotonic() - started, seed=self.seed)
+
+    def _tested(self, candidate: exp.Query, seconds: float | None) -> Verdict:
+        """The verdict of the rung ``tested``; with parameters, over several choices of their values."""
+        verdicts: list[Verdict] = []
+        for binding, tester in self._testers:
+            tree = bound_tree(candidate, binding)
+            if seconds is None:
+                verdict = tester.screen(tree, time.monotonic() + SCREEN_SECONDS)
+            else:
+                verdict = tester.certify(tree, time.monotonic() + seconds / len(self._testers))
+            if verdict.kind is VerdictKind.REFUTED:
+                values = described(binding, self.original.dialect)
+                return replace(verdict, reason=f"{verdict.reason} With {values}.") if values else verdict
+            verdicts.append(verdict)
+        tested = [verdict for verdict in verdicts if verdict.kind is VerdictKind.TESTED]
+        if len(verdicts) == 1 or not tested:
+            return verdicts[0]
+        adequacy = Adequacy(
+            sum(verdict.adequacy.databases for verdict in tested if verdict.adequacy),
+            sum(verdict.adequacy.non_empty for verdict in tested if verdict.adequacy),
+        )
+        reason = (
+            f"no difference on {adequacy.databases} generated databases with {len(tested)} choices of parameter values;"
+            f" the original returned rows on {adequacy.non_empty}"
+        )
+        return replace(tested[0], reason=reason, adequacy=adequacy)
 
 
 def certify(

@@ -104,6 +104,14 @@ def test_the_postgres_script_of_a_counterexample_runs_there(
     assert sorted(map(repr, first)) != sorted(map(repr, second))
 
 
-def test_parameters_hold_for_any_value(catalog: Catalog, hunter: DuckDB) -> None:
-    verdict = verdict_on(catalog, hunter, None, "SELECT id FROM t WHERE a > $1", "SELECT id FROM t WHERE a >= $1")
-    assert verdict.kind is not VerdictKind.TESTED
+def test_a_parameter_may_have_any_value(catalog: Catalog, hunter: DuckDB) -> None:
+    original = "SELECT id, s FROM t WHERE a > $1 AND d >= $2::date AND s LIKE $3 || '%'"
+    same = verdict_on(
+        catalog, hunter, None, original, "SELECT id, s FROM t WHERE $2::date <= d AND $1 < a AND s LIKE $3 || '%'"
+    )
+    assert same.kind is VerdictKind.TESTED
+    other = verdict_on(
+        catalog, hunter, None, original, "SELECT id, s FROM t WHERE a >= $1 AND d >= $2::date AND s LIKE $3 || '%'"
+    )
+    assert other.kind is VerdictKind.REFUTED
+    assert "$1 = " in other.reason

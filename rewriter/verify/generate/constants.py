@@ -38,6 +38,9 @@ def constant(node: exp.Expr) -> Value:
             return _moved(
                 node.this, node.expression, str(node.args.get("unit") or "day"), isinstance(node, exp.DateSub)
             )
+        case exp.DPipe() | exp.Concat():
+            parts = [constant(part) for part in (node.expressions or (node.this, node.expression))]
+            return None if None in parts else "".join(map(str, parts))
         case exp.Mul():
             return _numeric(node.this) * _numeric(node.expression)
         case exp.Div():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -306,9 +307,9 @@ class _Walk:
                     self._constrain(found, "=", bool(node.expression.this) == truth)
             case exp.Like() | exp.ILike():
                 found = self._term(node.this, scope, definitions)
-                if isinstance(node.expression, exp.Literal):
+                with suppress(Unknown):
                     matching = truth != bool(node.args.get("negate"))
-                    self._constrain(found, "like" if matching else "unlike", node.expression.name)
+                    self._constrain(found, "like" if matching else "unlike", constant(node.expression))
             case exp.Escape():
                 self.condition(node.this, truth, scope, definitions)
             case exp.Column():
