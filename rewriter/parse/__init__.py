@@ -14,7 +14,7 @@ from rewriter.parse.functions import check_function, check_functions
 from rewriter.parse.guard import allow_recursion, check_text, too_deep
 from rewriter.parse.keys import group_key, rewrite_key
 from rewriter.parse.lexical import without_terminator
-from rewriter.parse.names import with_output_names
+from rewriter.parse.names import output_names, with_output_names
 from rewriter.parse.parameters import describe, normalise
 from rewriter.parse.qualify import expand_views, fold, qualify
 from rewriter.parse.schema import catalog_of, read_schema
@@ -41,7 +41,8 @@ def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
         check_functions(tree, catalog)
         folded = fold(tree, catalog)
         stated = expand_views(folded, catalog)
-        qualified = qualify(stated, catalog)
+        # DuckDB compares names without case and returns them as written.
+        qualified = qualify(stated, catalog, output_names(tree) if catalog.dialect == "duckdb" else None)
         return Query(
             text=sql,
             statement=statement,

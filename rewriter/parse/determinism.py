@@ -56,10 +56,20 @@ def _order_of(node: exp.Expr) -> exp.Expr | None:
 
 
 def _one_row(query: exp.Query) -> bool:
-    """A SELECT of aggregates without GROUP BY has one row, so a LIMIT picks nothing."""
-    return (
-        isinstance(query, exp.Select)
-        and not query.args.get("group")
-        and bool(query.expressions)
-        and all(projection.find(exp.AggFunc) and not projection.find(exp.Window) for projection in query.expressions)
+    """Whether the query has at most one row without its LIMIT: aggregates without GROUP BY, or a SELECT from nothing
+    but such queries."""
+    if not isinstance(query, exp.Select) or query.args.get("group"):
+        return False
+    if any(
+        output.find(exp.AggFunc) and not output.find(exp.Window, exp.Query, exp.Explode) for output in query.selects
+    ):
+        return True
+    joins = query.args.get("joins") or []
+    sources = [query.args["from_"].this] if query.args.get("from_") else []
+    sources += [join.this for join in joins]
+    if query.args.get("laterals") or any(output.find(exp.UDTF, exp.Anonymous) for output in query.selects):
+        return False
+    return all(
+        isinstance(source, exp.Subquery) and isinstance(source.this, exp.Query) and _one_row(source.this)
+        for source in sources
     )

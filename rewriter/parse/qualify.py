@@ -108,15 +108,16 @@ def _derived(node: exp.Table, table: Table, catalog: Catalog) -> exp.Subquery:
     )
 
 
-def qualify(tree: exp.Query, catalog: Catalog) -> exp.Query:
-    """A qualified copy of a folded tree without views.
+def qualify(tree: exp.Query, catalog: Catalog, names: list[str] | None = None) -> exp.Query:
+    """A qualified copy of a folded tree without views. ``names`` are those of its outputs where they differ from what
+    the folded tree says.
 
     Raises UnknownName (relation or column), QueryRejected (unsupported-feature).
     """
     copy = tree.copy()
     for node in base_tables(copy):
         relation(node, catalog)
-    names = output_names(copy)
+    names = names or output_names(copy)
     if catalog.dialect == "postgres":
         name_unnamed(copy)
     schema = _mapping(catalog, copy)
@@ -265,20 +266,23 @@ def _similar(name: str, known: list[str]) -> str:
 
 
 def _needs_quotes(name: str) -> bool:
-    return _SAFE.match(name) is None or name.upper() in _RESERVED
+    return _SAFE.match(name) is None or name in _RESERVED
 
 
-# Words that cannot be a column or table name without quotes in Postgres or DuckDB (their lists of reserved key words).
+# Words that Postgres 18, DuckDB 1.5 or sqlglot do not take everywhere as a bare name (found by trying every key word of
+# the three as table, alias, column and CTE).
 _RESERVED = frozenset(
     """
-    ALL ANALYSE ANALYZE AND ANY ARRAY AS ASC ASYMMETRIC AUTHORIZATION BINARY BOTH CASE CAST CHECK COLLATE
-    COLLATION COLUMN CONCURRENTLY CONSTRAINT CREATE CROSS CURRENT_CATALOG CURRENT_DATE CURRENT_ROLE
-    CURRENT_SCHEMA CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER DEFAULT DEFERRABLE DESC DISTINCT DO ELSE END
-    EXCEPT FALSE FETCH FOR FOREIGN FREEZE FROM FULL GRANT GROUP HAVING ILIKE IN INITIALLY INNER INTERSECT INTO
-    IS ISNULL JOIN LATERAL LEADING LEFT LIKE LIMIT LOCALTIME LOCALTIMESTAMP NATURAL NOT NOTNULL NULL OFFSET ON
-    ONLY OR ORDER OUTER OVERLAPS PLACING PRIMARY REFERENCES RETURNING RIGHT SELECT SESSION_USER SIMILAR SOME
-    SYMMETRIC TABLE TABLESAMPLE THEN TO TRAILING TRUE UNION UNIQUE USER USING VARIADIC VERBOSE WHEN WHERE
-    WINDOW WITH QUALIFY PIVOT UNPIVOT ANTI SEMI ASOF POSITIONAL DESCRIBE SHOW SUMMARIZE LAMBDA
+    all alter analyse analyze and anti any array as asc asof asymmetric at authorization between binary both
+    by case cast check collate collation column concurrently constraint create cross current_catalog
+    current_date current_role current_schema current_time current_timestamp current_user default deferrable
+    desc describe distinct do drop else end except false fetch for force foreign freeze from full glob grant
+    group having ilike in initially inner insert install intersect into is isnull join lambda lateral
+    leading left like limit localtime localtimestamp map natural not notnull null offset on only or order
+    outer overlaps partitioned_by pivot pivot_longer pivot_wider placing positional primary qualify
+    recursive references regexp returning revoke right rlike rollback select semi session_user show similar
+    some summarize symmetric system_user table tablesample then to trailing true uncache union unique unpack
+    unpivot user using values variadic verbose when where window with xor
     """.split()
 )
 
