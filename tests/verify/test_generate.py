@@ -40,7 +40,7 @@ def load(catalog: Catalog, text: str, database: Database) -> None:
         connection.execute(body)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000))
 def test_databases_keep_all_constraints(shop: Catalog, seed: int) -> None:
     for database in databases(shop, EVERYTHING, seed, 12):
