@@ -15,7 +15,8 @@ from rewriter.verify.generate.domains import Domain, Kind
 from rewriter.verify.generate.relations import Reference, Relation, RelationKey
 from rewriter.verify.generate.solve import Assignment, ColumnKey, Solved
 from rewriter.verify.generate.terms import Variable
-from rewriter.verify.generate.witness import spoiled, witness
+from rewriter.verify.generate.walk import witness
+from rewriter.verify.generate.witness import spoiled
 
 Rows = dict[RelationKey, list[dict[str, Value]]]
 

@@ -16,12 +16,11 @@ from rewriter.verify.generate.checks import like
 from rewriter.verify.generate.domains import Domain, Kind
 from rewriter.verify.generate.relations import RelationKey
 from rewriter.verify.generate.terms import Variable
-from rewriter.verify.generate.witness import Constraint, Witness
+from rewriter.verify.generate.witness import MIRRORED, Constraint, Witness
 
 Assignment = dict[int, Value]
 ColumnKey = tuple[RelationKey, str]
 
-_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _SAMPLE = 12  # of a long IN list, so many values are tried
 
 
@@ -80,11 +79,11 @@ class Solved:
         for _ in range(3):
             for fixed, operator, changed, wish in self.relating:
                 bound = self.domain(changed).coerce(wish.wanted(values[fixed]))
-                operator = operator if wish.flips else _MIRRORED[operator]
+                operator = operator if wish.flips else MIRRORED[operator]
                 if bound is None or _meets(values[changed], operator, bound):
                     continue
                 if self.constraints.get(changed) and not self.constraints.get(fixed) and not wish.inverse:
-                    back = Constraint(self.members[fixed][0], _MIRRORED[operator], (values[changed],))
+                    back = Constraint(self.members[fixed][0], MIRRORED[operator], (values[changed],))
                     values[fixed] = self.pick(fixed, rng, pool, back)
                 else:
                     values[changed] = self.pick(
