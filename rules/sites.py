@@ -65,8 +65,8 @@ def only_inner(select: exp.Select) -> bool:
     )
 
 
-def grouping_sets(select: exp.Query) -> bool:
-    """Whether a SELECT groups by ROLLUP, CUBE, GROUPING SETS or ALL: its keys may be NULL without being so in the data."""
+def grouping_sets(select: exp.Expr) -> bool:
+    """Whether a SELECT groups by ROLLUP, CUBE, GROUPING SETS or ALL: its keys may be NULL where the data is not."""
     group = select.args.get("group")
     if group is None:
         return False

@@ -70,7 +70,11 @@ class DuckDB:
         self._home = tempfile.TemporaryDirectory(prefix="rewriter-duckdb-")
         self._process: subprocess.Popen[bytes] | None = None
         self._version = ""
-        self._start()
+        try:
+            self._start()
+        except TargetUnreachable:
+            self.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -189,6 +193,9 @@ class DuckDB:
         self._send(request)
         answer = self._receive(seconds)
         if "error" in answer:
+            if answer["message"].startswith("Permission Error"):
+                # Whoever tries to leave the sandbox may have left settings behind that poison what follows.
+                self._kill()
             raise _error(answer)
         return answer
 

@@ -64,7 +64,7 @@ def test_each_pair_passes_the_verifier(document: RuleDocument, hunter: DuckDB) -
     catalog = read_schema(document.schema, document.dialects[0])
     for pair in document.rewrites:
         query = parse(pair.before, catalog)
-        verdict = Verifier(query, hunter).certify(parse(pair.after, catalog).tree, seconds=2.0)
+        verdict = Verifier(query, hunter).certify(parse(pair.after, catalog).tree, seconds=0.8)
         assert verdict.kind.accepts, f"{document.path.name}:{pair.line}: {verdict.reason}"
         assert verdict.adequacy is not None
         assert verdict.adequacy.non_empty > 0, f"{document.path.name}:{pair.line}: tested on empty results only"
@@ -75,7 +75,7 @@ def test_the_wrong_pair_is_refuted_and_never_made(document: RuleDocument, hunter
     catalog = read_schema(document.schema, document.dialects[0])
     for case in document.wrong:
         query, wrong = parse(case.before, catalog), parse(case.after, catalog)
-        verdict = Verifier(query, hunter).certify(wrong.tree, seconds=5.0)
+        verdict = Verifier(query, hunter).certify(wrong.tree, seconds=3.0)
         assert verdict.kind is VerdictKind.REFUTED, f"{document.path.name}:{case.line}: {verdict.reason}"
         assert wrong.sql() not in list(texts(document, case.before))
 
