@@ -141,12 +141,30 @@ def qualify(tree: exp.Query, catalog: Catalog, names: list[str] | None = None) -
         raise QueryRejected("the statement cannot be qualified", code="unsupported-feature")
     if any(isinstance(select, exp.Star) or select.is_star for select in qualified.selects):
         raise QueryRejected("a * cannot be expanded", hint="name the columns", code="unsupported-feature")
+    _check_bound(qualified)
     if names is not None:
         if len(names) != len(qualified.selects):
             raise QueryRejected("the output columns cannot be told", code="unsupported-feature")
         qualified = with_output_names(qualified, names)
     _quote_where_needed(qualified, catalog)
     return qualified
+
+
+def _check_bound(tree: exp.Query) -> None:
+    """Raises QueryRejected for a column that still does not name its relation; ORDER BY and DISTINCT ON may name
+    outputs."""
+    for column in tree.find_all(exp.Column):
+        if column.table:
+            continue
+        clause = column.find_ancestor(exp.Order, exp.Distinct, exp.Select, exp.SetOperation)
+        query = column.find_ancestor(exp.Query)
+        if isinstance(clause, (exp.Order, exp.Distinct)) and query and column.name in query.named_selects:
+            continue
+        raise QueryRejected(
+            f"the column {column.name!r} cannot be bound to one relation",
+            hint="write table.column",
+            code="unsupported-feature",
+        )
 
 
 def _mapping(catalog: Catalog, tree: exp.Query) -> MappingSchema:
