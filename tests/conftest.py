@@ -48,3 +48,6 @@ def shared() -> Path:
     if not (place / "pairs").is_dir():
         pytest.skip(f"the shared data is not at {place.name}/ beside the repository (set REWRITER_SHARED)")
     return place
+
+
+pytest_plugins = ["tests.shop", "tests.examples"]
