@@ -43,17 +43,17 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
 def _replaceable(subquery: exp.Subquery, outer: exp.Select) -> bool:
     """Whether a column of a joined relation may stand where the scalar subquery stands.
 
-    In WHERE it always may. Behind a GROUP BY or beside aggregates it may not, because the column is not grouped.
+    In WHERE it always may. Behind a GROUP BY or beside aggregates it may not, because the column is not grouped, and
+    an ON cannot see a relation that is joined after it.
     """
     if isinstance(subquery.parent, (exp.In, exp.From, exp.Join, exp.Exists, exp.SetOperation)):
         return False
     if isinstance(subquery.parent, (exp.Any, exp.All, exp.Lateral)):
         return False
-    if any(join.side for join in outer.args.get("joins") or []) and subquery.find_ancestor(exp.Join) is not None:
-        return False
-    clause = subquery.find_ancestor(exp.Where, exp.Having, exp.Group, exp.Order, exp.Select)
+    clause = subquery.find_ancestor(exp.Where, exp.Having, exp.Group, exp.Order, exp.Join, exp.Select)
     if isinstance(clause, exp.Where) and clause.parent is outer:
         return True
-    if isinstance(clause, (exp.Having, exp.Group)):
+    if isinstance(clause, (exp.Having, exp.Group, exp.Join)):
         return False
-    return not outer.args.get("group") and not any(aggregates(output) for output in outer.expressions)
+    grouped = outer.args.get("group") or outer.args.get("having")
+    return not grouped and not any(aggregates(output) for output in outer.expressions)

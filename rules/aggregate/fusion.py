@@ -40,10 +40,24 @@ def skeleton(select: exp.Expr, facts: Facts) -> tuple[str, ...] | None:
     # A FILTER cannot be put on what already has one, and DISTINCT ON or WITHIN GROUP aggregates are left alone.
     if select.find(exp.Filter, exp.WithinGroup, exp.Window) is not None:
         return None
-    names = [item.sql() if not isinstance(item, exp.Table) else f"{item.db}.{item.name}" for item in relations(select)]
-    if len(set(names)) != len(names) or any(not isinstance(item, exp.Table) for item in relations(select)):
+    if any(_beside_aggregates(output) for output in select.expressions):
         return None
-    return tuple(sorted(names))
+    if any(not isinstance(item, exp.Table) or _renames_columns(item) for item in relations(select)):
+        return None
+    names = [_table(item) for item in relations(select)]
+    return tuple(sorted(names)) if len(set(names)) == len(names) else None
+
+
+def _beside_aggregates(output: exp.Expr) -> bool:
+    """Whether a column or a function that the parser does not know stands outside of every known aggregate. Such a
+    function is an aggregate itself (Postgres's ``every`` is one), and would escape its FILTER."""
+    walk = output.walk(prune=lambda node: isinstance(node, exp.AggFunc))
+    return any(isinstance(node, (exp.Column, exp.Anonymous)) for node in walk)
+
+
+def _renames_columns(item: exp.Expr) -> bool:
+    alias = item.args.get("alias")
+    return alias is not None and bool(alias.columns)
 
 
 def fuse(branches: Sequence[exp.Select]) -> Fused | None:
@@ -79,6 +93,7 @@ def fuse(branches: Sequence[exp.Select]) -> Fused | None:
         result.append(tuple(row))
 
     fused = first.copy()
+    fused.set("order", None)
     fused.set("expressions", [exp.alias_(expression, name) for name, expression in outputs.values()])
     for join in fused.args.get("joins") or []:
         join.set("on", None)

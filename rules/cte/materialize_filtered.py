@@ -23,7 +23,7 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
             if table is None or (table.rows or 0) > SMALL:
                 continue
             local = _local(select, relation_name(item))
-            if local:
+            if local and all(facts.deterministic(part) for part in local):
                 yield _rewritten(query, select, item, local)
 
 

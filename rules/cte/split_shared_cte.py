@@ -23,7 +23,8 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
                 continue
             if not facts.deterministic(cte.this):
                 continue
-            if all(_filters(reader) for reader in readers):
+            filters = [_filters(reader) for reader in readers]
+            if all(filters) and all(facts.deterministic(part) for parts in filters for part in parts):
                 rewritten = _split(query, cte, readers)
                 if rewritten is not None:
                     yield rewritten
