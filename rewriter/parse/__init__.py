@@ -16,9 +16,10 @@ from rewriter.parse.keys import group_key, rewrite_key
 from rewriter.parse.lexical import without_terminator
 from rewriter.parse.names import output_names, with_output_names
 from rewriter.parse.parameters import describe, normalise
-from rewriter.parse.qualify import expand_views, fold, qualify
+from rewriter.parse.qualify import fold, qualify
 from rewriter.parse.schema import catalog_of, read_schema
 from rewriter.parse.statement import check_tree, parse_statement
+from rewriter.parse.views import expand_views
 from rewriter.records import Query
 
 __all__ = ["catalog_of", "named", "parse", "parse_candidate", "read_schema"]

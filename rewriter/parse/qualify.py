@@ -1,4 +1,4 @@
-"""A parsed tree against a catalog: every column names its relation, stars and views are expanded.
+"""A parsed tree against a catalog: every column names its relation, stars are expanded.
 
 sqlglot's ``qualify`` does most of it. Before it runs, names that it would resolve differently from the engine are
 bound here: in GROUP BY, HAVING, WHERE and inside ORDER BY expressions an input column wins over an output alias of the
@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import re
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import OptimizeError, SchemaError, SqlglotError
 from sqlglot.optimizer.qualify import qualify as sqlglot_qualify
@@ -22,7 +21,6 @@ from rewriter.engines.inline import base_tables
 from rewriter.errors import QueryRejected, UnknownName
 from rewriter.parse.names import name_unnamed, output_names, with_output_names
 
-MAX_VIEW_DEPTH = 20
 _SAFE = re.compile(r"[a-z_][a-z0-9_$]*$")
 
 
@@ -35,24 +33,6 @@ def fold(tree: exp.Query, catalog: Catalog) -> exp.Query:
     return copy
 
 
-def expand_views(tree: exp.Query, catalog: Catalog) -> exp.Query:
-    """A copy in which every view is the derived table that it stands for. Raises UnknownName, QueryRejected."""
-    copy = tree.copy()
-    for _ in range(MAX_VIEW_DEPTH):
-        views = []
-        for node in base_tables(copy):
-            table = relation(node, catalog)
-            if table.definition is not None:
-                views.append((node, table))
-        if not views:
-            return copy
-        for node, table in views:
-            derived = _derived(node, table, catalog)
-            _keep_from_capture(derived, node, table, catalog)
-            node.replace(derived)
-    raise QueryRejected(f"views are nested more than {MAX_VIEW_DEPTH} levels deep", code="too-deep")
-
-
 def relation(node: exp.Table, catalog: Catalog) -> Table:
     """The catalog's relation that ``node`` names. Raises UnknownName with close matches."""
     table = catalog.find(node.name, node.db or None)
@@ -62,49 +42,6 @@ def relation(node: exp.Table, catalog: Catalog) -> Table:
     shown = f"{node.db}.{node.name}" if node.db else node.name
     raise UnknownName(
         f"there is no table {shown!r}", hint=_similar(node.name, known) or "check the name and the schema"
-    )
-
-
-def _keep_from_capture(derived: exp.Subquery, node: exp.Table, table: Table, catalog: Catalog) -> None:
-    """A view reads its own relations, not the CTEs of the statement that happen to have their names."""
-    visible = set()
-    ancestor: exp.Expr | None = node
-    while ancestor is not None:
-        with_ = ancestor.args.get("with_")
-        visible |= {cte.alias for cte in with_.expressions} if with_ is not None else set()
-        ancestor = ancestor.parent
-    for inner in base_tables(derived.this):
-        if inner.db or inner.name not in visible:
-            continue
-        schema = relation(inner, catalog).schema
-        if schema is None:
-            raise QueryRejected(
-                f"the view {table.name} reads {inner.name}, which is also the name of a CTE",
-                hint="give the CTE another name",
-                code="unsupported-feature",
-            )
-        inner.set("db", exp.to_identifier(schema, quoted=True))
-        if not inner.alias:
-            inner.set("alias", exp.TableAlias(this=exp.to_identifier(inner.name, quoted=True)))
-
-
-def _derived(node: exp.Table, table: Table, catalog: Catalog) -> exp.Subquery:
-    assert table.definition is not None
-    try:
-        body = sqlglot.parse_one(table.definition, read=catalog.dialect)
-    except SqlglotError:
-        raise QueryRejected(f"the view {table.name} cannot be parsed", code="unsupported-feature") from None
-    if not isinstance(body, exp.Query):
-        raise QueryRejected(f"the view {table.name} is no query", code="unsupported-feature")
-    alias = node.args.get("alias")
-    name = alias.name if alias is not None and alias.name else node.name
-    # The view's own column names win over those of its SELECT (CREATE VIEW v(a, b)); the user's alias list over both.
-    given = list(alias.columns) if alias is not None else []
-    columns = [exp.to_identifier(column.name, quoted=True) for column in table.columns]
-    return exp.Subquery(
-        this=fold(body, catalog),
-        alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=[*given, *columns[len(given) :]]),
-        joins=node.args.get("joins"),
     )
 
 
@@ -120,7 +57,7 @@ def qualify(tree: exp.Query, catalog: Catalog, names: list[str] | None = None) -
     names = names or output_names(copy)
     if catalog.dialect == "postgres":
         name_unnamed(copy)
-    schema = _mapping(catalog, copy)
+    schema = mapping(catalog, copy)
     try:
         _bind_input_columns(copy, catalog)
         qualified = sqlglot_qualify(
@@ -167,7 +104,7 @@ def _check_bound(tree: exp.Query) -> None:
         )
 
 
-def _mapping(catalog: Catalog, tree: exp.Query) -> MappingSchema:
+def mapping(catalog: Catalog, tree: exp.Query) -> MappingSchema:
     """sqlglot's schema for the relations that ``tree`` reads; unqualified names get their schema in the tree too.
 
     sqlglot wants all tables at one depth, so every reference is written with a schema when any table has one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,8 +14,16 @@ from sqlglot.errors import SqlglotError
 from rewriter.catalog import Catalog, Column, ForeignKey, Table
 from rewriter.errors import SchemaError
 from rewriter.parse.guard import allow_recursion
+from rewriter.parse.lexical import pieces
+from rewriter.parse.views import with_view_columns
 
 MAX_DDL = 8 * 1024 * 1024  # characters
+_COPY = re.compile(r"\s*COPY\s.*\sFROM\s+stdin\b", re.IGNORECASE)
+_TELLING = re.compile(
+    r"\s*(create\s+(or\s+replace\s+)?((global|local|temp|temporary|unlogged|materialized|recursive)\s+)*(table|view)"
+    r"|create\s+unique\s+index|alter\s+table)\b",
+    re.IGNORECASE,
+)
 _ROWS = re.compile(r"^\s*--\s*rows\s+([\w.\"]+)\s*[:=]?\s*([\d_,]+)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -34,37 +42,92 @@ class _Draft:
 
 
 def read_schema(ddl: str, dialect: str, rows: Mapping[str, int] | None = None) -> Catalog:
-    """The catalog that CREATE TABLE, CREATE VIEW, CREATE UNIQUE INDEX and ALTER TABLE ... ADD statements describe.
+    """The catalog that CREATE TABLE, CREATE VIEW, CREATE UNIQUE INDEX and ALTER TABLE statements describe.
 
     Row counts come from ``rows`` (table name to count) or from comment lines ``-- rows TABLE COUNT``. Other statements
-    (INSERT, GRANT, COMMENT, SET, ...) are passed over, so a schema dump can be used as it is. Raises SchemaError.
+    (INSERT, GRANT, COMMENT, SET, functions, ...) and the data of COPY are passed over, so a schema dump can be used
+    as it is. Constraints that are not validated or not enforced are left out. Raises SchemaError.
     """
     if len(ddl) > MAX_DDL:
         raise SchemaError(f"the schema has more than {MAX_DDL:,} characters")
     allow_recursion()
-    try:
-        statements = sqlglot.parse(ddl, read=dialect)
-    except (SqlglotError, RecursionError) as error:
-        raise SchemaError(f"the schema cannot be parsed: {str(error).splitlines()[0][:160]}") from None
     drafts: dict[tuple[str | None, str], _Draft] = {}
-    for statement in statements:
-        if isinstance(statement, exp.Create) and statement.kind in ("TABLE", "VIEW"):
-            _create(statement, drafts, dialect)
-        elif isinstance(statement, exp.Create) and statement.kind == "INDEX":
-            _index(statement, drafts)
-        elif isinstance(statement, exp.Alter):
-            _alter(statement, drafts, dialect)
+    for text in _statements(ddl):
+        _apply(text, drafts, dialect)
     if not drafts:
         raise SchemaError("the schema holds no CREATE TABLE", hint="pass DDL text such as pg_dump --schema-only prints")
     counts = {name.replace('"', "").lower(): int(re.sub(r"[_,]", "", number)) for name, number in _ROWS.findall(ddl)}
     counts |= {name.lower(): count for name, count in (rows or {}).items()}
+    schemas = tuple(dict.fromkeys(draft.schema for draft in drafts.values() if draft.schema))
+    path = tuple(schema for schema in ("public", "main") if schema in schemas) or schemas
+    _resolve_references(drafts, path)
     tables = []
     for draft in drafts.values():
         full = f"{draft.schema}.{draft.name}".lower() if draft.schema else draft.name.lower()
         tables.append(_finish(draft, counts.get(full, counts.get(draft.name.lower()))))
-    schemas = tuple(dict.fromkeys(table.schema for table in tables if table.schema))
-    default = tuple(schema for schema in ("public", "main") if schema in schemas)
-    return Catalog(dialect, tuple(tables), default or schemas)
+    return with_view_columns(Catalog(dialect, tuple(tables), path))
+
+
+def _statements(ddl: str) -> Iterator[str]:
+    """The statements that can tell something about tables, without psql commands and COPY data."""
+    kept = []
+    copying = False
+    for line in ddl.splitlines(keepends=True):
+        if copying:
+            copying = line.strip() != "\\."
+        elif _COPY.match(line):
+            copying = True
+        elif not line.startswith("\\"):
+            kept.append(line)
+    text = "".join(kept)
+    statement = code = ""
+    for kind, start, end in [*pieces(text), ("end", len(text), len(text))]:
+        if kind == "comment":
+            statement += " "
+            continue
+        parts = text[start:end].split(";") if kind == "code" else [text[start:end]]
+        for number, part in enumerate(parts):
+            if number:
+                if _TELLING.match(code):
+                    yield statement
+                statement = code = ""
+            statement += part
+            code += part if kind == "code" else "x"
+    if _TELLING.match(code):
+        yield statement
+
+
+def _apply(text: str, drafts: dict[tuple[str | None, str], _Draft], dialect: str) -> None:
+    """Adds what one statement says to ``drafts``."""
+    try:
+        statement = sqlglot.parse_one(text, read=dialect)
+    except (SqlglotError, RecursionError) as error:
+        words = " ".join(text.split())[:60]
+        raise SchemaError(
+            f"the statement {words!r}... of the schema cannot be parsed",
+            hint=str(error).splitlines()[0][:160] if str(error) else "leave the statement out",
+        ) from None
+    if isinstance(statement, exp.Create) and statement.kind in ("TABLE", "VIEW"):
+        _create(statement, drafts, dialect)
+    elif isinstance(statement, exp.Create) and statement.kind == "INDEX":
+        _index(statement, drafts, dialect)
+    elif isinstance(statement, exp.Alter) and not statement.args.get("not_valid"):
+        _alter(statement, drafts, dialect)
+
+
+def _resolve_references(drafts: dict[tuple[str | None, str], _Draft], path: tuple[str, ...]) -> None:
+    """REFERENCES without columns means the primary key; a reference to an unknown table promises nothing."""
+    for draft in drafts.values():
+        resolved = []
+        for key in draft.foreign_keys:
+            places = [key.schema] if key.schema else [draft.schema, *path, None]
+            parent = next((drafts[place, key.table] for place in places if (place, key.table) in drafts), None)
+            if parent is None:
+                continue
+            referenced = key.referenced or parent.primary_key
+            if len(referenced) == len(key.columns):
+                resolved.append(replace(key, referenced=referenced, schema=parent.schema))
+        draft.foreign_keys = resolved
 
 
 def _finish(draft: _Draft, rows: int | None) -> Table:
@@ -83,7 +146,7 @@ def _finish(draft: _Draft, rows: int | None) -> Table:
     )
 
 
-def _name(identifier: exp.Expr | str | None, dialect: str = "") -> str:
+def _name(identifier: exp.Expr | str | None, dialect: str) -> str:
     """An identifier as the engine stores it."""
     node = exp.to_identifier(identifier) if isinstance(identifier, str) else identifier
     if isinstance(node, (exp.Ordered, exp.Column)):
@@ -95,11 +158,11 @@ def _name(identifier: exp.Expr | str | None, dialect: str = "") -> str:
     return node.name if node.args.get("quoted") and dialect != "duckdb" else node.name.lower()
 
 
-def _names(nodes: Iterable[exp.Expr], dialect: str = "") -> tuple[str, ...]:
+def _names(nodes: Iterable[exp.Expr], dialect: str) -> tuple[str, ...]:
     return tuple(_name(node, dialect) for node in nodes)
 
 
-def _key(table: exp.Table, dialect: str = "") -> tuple[str | None, str]:
+def _key(table: exp.Table, dialect: str) -> tuple[str | None, str]:
     return (_name(table.args["db"], dialect) if table.args.get("db") else None, _name(table.this, dialect))
 
 
@@ -110,21 +173,44 @@ def _create(statement: exp.Create, drafts: dict[tuple[str | None, str], _Draft],
         raise SchemaError("a CREATE TABLE has no readable name")
     key = _key(table, dialect)
     draft = _Draft(key[1], key[0])
+    properties = statement.args["properties"].expressions if statement.args.get("properties") else []
+    for parent, drop_keys in _parents(properties):
+        _inherit(draft, drafts.get(_key(parent, dialect)), drop_keys=drop_keys)
     if statement.kind == "VIEW":
         body = statement.expression
-        draft.definition = body.sql(dialect=dialect)
+        if not any(isinstance(entry, exp.MaterializedProperty) for entry in properties):
+            draft.definition = body.sql(dialect=dialect)  # what is materialized may be out of date: it is a table
         named = _names(target.expressions, dialect) if isinstance(target, exp.Schema) else ()
         outputs = named or tuple(body.named_selects if isinstance(body, exp.Query) else ())
-        draft.columns = [Column(name, "text") for name in outputs if name and name != "*"]
+        draft.columns = [Column(name, "unknown") for name in outputs if name and name != "*"]
     elif isinstance(target, exp.Schema):
         for part in target.expressions:
             if isinstance(part, exp.ColumnDef):
                 _column(part, draft, dialect)
             else:
                 _constraint(part, draft, dialect)
-    else:
+    elif not draft.columns:
         raise SchemaError(f"CREATE TABLE {draft.name} has no column list", hint="CREATE TABLE ... AS cannot be used")
     drafts[key] = draft
+
+
+def _parents(properties: Iterable[exp.Expr]) -> Iterator[tuple[exp.Table, bool]]:
+    """The tables that a CREATE TABLE inherits from, and whether by INHERITS (not as a partition)."""
+    for entry in properties:
+        if isinstance(entry, exp.InheritsProperty):
+            yield from ((node, True) for node in entry.expressions if isinstance(node, exp.Table))
+        elif isinstance(entry, exp.PartitionedOfProperty) and isinstance(entry.this, exp.Table):
+            yield entry.this, False
+
+
+def _inherit(draft: _Draft, parent: _Draft | None, *, drop_keys: bool) -> None:
+    """A child has its parent's columns and checks, not its keys. With INHERITS the parent shows the rows of its
+    children too, and its own keys do not hold over them (``drop_keys``); the keys of a partitioned table do."""
+    if parent is not None:
+        draft.columns.extend(parent.columns)
+        draft.checks.extend(parent.checks)
+        if drop_keys:
+            parent.primary_key, parent.unique, parent.foreign_keys = (), [], []
 
 
 def _column(part: exp.ColumnDef, draft: _Draft, dialect: str) -> None:
@@ -172,11 +258,11 @@ def _reference(columns: tuple[str, ...], reference: exp.Expr | None, draft: _Dra
     if not isinstance(table, exp.Table):
         return
     schema, name = _key(table, dialect)
-    referenced = _names(target.expressions, dialect) if isinstance(target, exp.Schema) else columns
+    referenced = _names(target.expressions, dialect) if isinstance(target, exp.Schema) else ()
     draft.foreign_keys.append(ForeignKey(columns, name, referenced, schema))
 
 
-def _index(statement: exp.Create, drafts: dict[tuple[str | None, str], _Draft]) -> None:
+def _index(statement: exp.Create, drafts: dict[tuple[str | None, str], _Draft], dialect: str) -> None:
     index = statement.this
     if not statement.args.get("unique") or not isinstance(index, exp.Index):
         return
@@ -186,9 +272,9 @@ def _index(statement: exp.Create, drafts: dict[tuple[str | None, str], _Draft]) 
         return
     columns = parameters.args.get("columns") or []
     plain = [column.this if isinstance(column, exp.Ordered) else column for column in columns]
-    draft = drafts.get(_key(table))
+    draft = drafts.get(_key(table, dialect))
     if draft is not None and plain and all(isinstance(column, (exp.Column, exp.Identifier)) for column in plain):
-        draft.unique.append(_names(plain))
+        draft.unique.append(_names(plain, dialect))
 
 
 def _alter(statement: exp.Alter, drafts: dict[tuple[str | None, str], _Draft], dialect: str) -> None:
@@ -200,6 +286,11 @@ def _alter(statement: exp.Alter, drafts: dict[tuple[str | None, str], _Draft], d
         if isinstance(action, exp.AddConstraint):
             for part in action.expressions:
                 _constraint(part, draft, dialect)
+        elif isinstance(action, exp.AlterColumn) and action.args.get("allow_null") is False:
+            name = _name(action.this, dialect)
+            draft.columns = [replace(c, nullable=False) if c.name == name else c for c in draft.columns]
+        elif isinstance(action, exp.ColumnDef):
+            _column(action, draft, dialect)
 
 
 def catalog_of(tables: Sequence[Mapping[str, Any]], dialect: str) -> Catalog:
