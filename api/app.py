@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +20,7 @@ from pydantic import BaseModel, Field
 from rewriter import __version__
 from rewriter.engines import connect
 from rewriter.errors import EngineError, InputError, RewriterError, StoreError, TargetError, UsageError
-from rewriter.pipeline import Policy, rewrite
+from rewriter.pipeline import EFFORTS, rewrite
 from rewriter.records import VerdictKind
 from rewriter.report import to_json
 from rewriter.settings import Settings
@@ -33,6 +34,7 @@ class RewriteRequest(BaseModel):
 
     sql: str = Field(description="exactly one SELECT or set operation", examples=["SELECT count(*) FROM orders"])
     require: VerdictKind = Field(VerdictKind.TESTED, description="weakest verdict accepted")
+    effort: Literal["quick", "normal", "thorough"] = Field("normal", description="how long to search, verify and time")
     timeout: float = Field(60.0, gt=0, le=3600, description="seconds one run of a query may take on the target")
 
 
@@ -63,8 +65,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.post("/v1/rewrites")
     def create_rewrite(body: RewriteRequest, request: Request) -> dict[str, Any]:
         """Rewrite one statement and answer with the report (see rewriter/report/schema.json)."""
+        policy = replace(EFFORTS[body.effort], require=body.require, timeout=body.timeout)
         with measuring, contextlib.closing(connect(_target(chosen))) as engine:
-            report = rewrite(body.sql, engine, policy=Policy(require=body.require, timeout=body.timeout))
+            report = rewrite(body.sql, engine, policy=policy)
         store: Store = request.app.state.store
         document = to_json(report)
         return {"id": store.record(report, document), **document}

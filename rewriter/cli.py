@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ from rewriter.engines import SchemaOnly, connect, without_credentials
 from rewriter.engines.base import Engine
 from rewriter.errors import RewriterError, StoreError, UsageError
 from rewriter.parse import parse, read_schema
-from rewriter.pipeline import Policy, rewrite
+from rewriter.pipeline import EFFORTS, rewrite
 from rewriter.records import Event, Verdict, VerdictKind
 from rewriter.report import plan_to_json, print_terminal, to_html, to_json, to_markdown, verdict_to_json
 from rewriter.report.text import plan_lines
@@ -131,11 +131,16 @@ def rewrite_command(
     ] = "tested",
     timeout: Annotated[float, typer.Option("--timeout", help="seconds one run of a query may take")] = 60.0,
     margin: Annotated[float, typer.Option("--margin", help="least speedup worth a change")] = 1.1,
+    effort: Annotated[
+        str, typer.Option("--effort", help="how long to search, verify and time: quick, normal or thorough")
+    ] = "normal",
     record: Annotated[bool, typer.Option("--record/--no-record", help="keep the outcome in the store")] = True,
 ) -> None:
     """Rewrite one SELECT: find candidates, verify, measure, and print the fastest verified one with its evidence."""
     with fail_softly():
-        policy = Policy(require=_verdict_kind(require), timeout=timeout, margin=margin)
+        if effort not in EFFORTS:
+            raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
+        policy = replace(EFFORTS[effort], require=_verdict_kind(require), timeout=timeout, margin=margin)
         sql = read_statement(statement)
         with contextlib.closing(_engine(target, schema, dialect)) as engine, progress_bar("rewriting") as progress:
             report = rewrite(sql, engine, policy=policy, progress=progress, target=_shown(target, engine))

@@ -74,6 +74,13 @@ class Policy:
                 raise UsageError(f"{field} must be more than 0 seconds")
 
 
+EFFORTS: Mapping[str, Policy] = {
+    "quick": Policy(search_seconds=3.0, candidates=16, verify_seconds=1.0, race_seconds=2.0, racers=4),
+    "normal": Policy(),
+    "thorough": Policy(search_seconds=120.0, candidates=400, verify_seconds=60.0, race_seconds=60.0, racers=16),
+}
+
+
 @dataclass(frozen=True)
 class _Entrant:
     """A candidate that passed its screening."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from rewriter.cli_support import data_console, fail_softly, talk
 from rewriter.engines import connect, scratch
 from rewriter.engines.base import Engine
 from rewriter.errors import UsageError
-from rewriter.pipeline import Policy
+from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
 from tpc.data import query_texts, workload_texts
@@ -88,6 +89,9 @@ def run_command(
     compare_timeout: Annotated[
         float, typer.Option("--compare-timeout", help="seconds a query may run for the full comparison of results")
     ] = 120.0,
+    effort: Annotated[
+        str, typer.Option("--effort", help="quick, normal or thorough, as for rewriter rewrite")
+    ] = "normal",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="results as JSON, kept up to date")] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="all reports in one page")] = None,
     seed: Annotated[int, typer.Option("--seed", help="seed of the generated databases")] = 0,
@@ -96,11 +100,13 @@ def run_command(
     with fail_softly():
         if peer not in (None, "sqlglot"):
             raise UsageError(f"there is no peer {peer!r}", hint="the one peer is sqlglot")
+        if effort not in EFFORTS:
+            raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
         chosen = _suite(suite)
         texts = workload_texts(workload) if workload is not None else query_texts(chosen)
         texts = _picked(texts, queries)
         url = target if workload is not None else target_for(chosen, scale, target)
-        policy = RunPolicy(Policy(timeout=timeout, seed=seed), compare_timeout, peer is not None)
+        policy = RunPolicy(replace(EFFORTS[effort], timeout=timeout, seed=seed), compare_timeout, peer is not None)
         title = str(workload) if workload is not None else f"TPC-{suite.upper()} scale {scale:g}"
         with contextlib.closing(connect(url)) as engine:
             outcomes, reports = _run(texts, engine, policy, title, out)
