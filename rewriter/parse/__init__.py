@@ -54,7 +54,7 @@ def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
             columns=tuple(qualified.named_selects),
             group_key=group_key(statement, tree, catalog.dialect),
             rewrite_key=rewrite_key(folded, catalog),
-            parameters=describe(tree, markers),
+            parameters=describe(tree, markers, catalog.dialect),
             nondeterminism=reasons(qualified),
         )
     except RecursionError:

@@ -6,24 +6,26 @@ import re
 
 from sqlglot import exp
 
-from rewriter.parse.lexical import code_spans
+from rewriter.errors import QueryRejected
+from rewriter.parse.lexical import pieces
 from rewriter.records import Parameter
 
 _MARKER = re.compile(
     r"""
-    (?P<pyformat>%\((?P<pyname>\w+)\)s)
-  | (?P<format>%s)
+    (?P<pyformat>%\(\w+\)s)
+  | (?P<format>%s\b)
   | (?P<doubled>%%)
-  | (?P<numbered>\$\d+)
-  | (?P<named>(?<![:\w\]]):[A-Za-z_]\w*)
+  | (?P<numbered>(?<![\w$])\$\d+)
+  | (?P<named>(?<![:\w\]]):[A-Za-z_]\w*|(?<![\w$])\$[A-Za-z_]\w*)
   | (?P<question>\?(?![|&]))
     """,
     re.VERBOSE,
 )
+MAX_PARAMETERS = 65_535  # what Postgres's protocol can number (Int16 in Bind)
 # A ``?`` is a marker where a value is expected; elsewhere it is Postgres's jsonb operator.
 _VALUE_EXPECTED = re.compile(
-    r"(?:^|[=<>(,+\-*/|]|\b(?:and|or|not|in|like|ilike|between|limit|offset|select|when|then|else|any|all|by|is|from|on|where"
-    r"|having|interval|escape|values|distinct|similar|to|return|fetch|first|next|case|over|filter))\s*$",
+    r"(?:^|[=<>(,+\-*/|]|\b(?:and|or|not|in|like|ilike|between|limit|offset|select|when|then|else|any|all|by|is|from|on"
+    r"|where|having|interval|escape|values|distinct|similar|to|return|fetch|first|next|case|over|filter))\s*$",
     re.IGNORECASE,
 )
 
@@ -32,59 +34,62 @@ def normalise(text: str) -> tuple[str, tuple[str, ...]]:
     """``text`` with every marker as ``$n``, and the markers as written, by position.
 
     Markers of the same name share a position; ``%s`` and ``?`` take one each. ``%%`` is un-doubled, but only where the
-    text uses Python's ``%`` markers, because elsewhere it is two modulo signs.
+    text uses Python's ``%`` markers, because elsewhere it is two modulo signs. Raises QueryRejected.
     """
-    spans = list(code_spans(text))
-    python_style = any(re.search(r"%s\b|%\(\w+\)s", text[start:end]) for start, end in spans)
+    spans = list(pieces(text))
+    code = [text[start:end] for kind, start, end in spans if kind == "code"]
+    python_style = any(re.search(r"%s\b|%\(\w+\)s", span) for span in code)
+    markers = {int(number): f"${number}" for span in code for number in re.findall(r"(?<![\w$])\$(\d{1,19})", span)}
+    if any(number not in range(1, MAX_PARAMETERS + 1) for number in markers):
+        raise QueryRejected(f"parameters are numbered from 1 to {MAX_PARAMETERS:,}", code="syntax-error")
     positions: dict[str, int] = {}
-    markers: dict[int, str] = {}
-    numbered = [int(m.group()[1:]) for start, end in spans for m in re.finditer(r"\$\d+", text[start:end])]
-    for number in numbered:
-        markers[number] = f"${number}"
-    pieces: list[str] = []
-    last = 0
+    output = ""
+    last_marker: int | None = None  # where the last marker ends in ``output``
 
-    def position_of(marker: str, named: bool) -> int:
-        if named and marker in positions:
-            return positions[marker]
-        position = max(markers, default=0) + 1
-        markers[position] = marker
-        positions[marker] = position
-        return position
-
-    for start, end in spans:
-        pieces.append(_undouble(text[last:start], python_style))
+    for kind, start, end in spans:
+        if kind != "code":
+            output += text[start:end].replace("%%", "%") if python_style else text[start:end]
+            continue
+        done = start
         for match in _MARKER.finditer(text, start, end):
-            if match.start() < max(start, last):
+            marker = match.group()
+            position = _position(match, text, markers, positions)
+            if position is None and not (match.group("doubled") and python_style):
                 continue
-            replacement = match.group()
-            if match.group("pyformat"):
-                replacement = f"${position_of(match.group(), True)}"
-            elif match.group("format") and not text[match.end() : match.end() + 1].isalnum():
-                replacement = f"${position_of('%s', False)}"
-            elif match.group("doubled") and python_style:
-                replacement = "%"
-            elif match.group("named"):
-                replacement = f"${position_of(match.group(), True)}"
-            elif match.group("question") and _VALUE_EXPECTED.search(text[max(0, match.start() - 40) : match.start()]):
-                replacement = f"${position_of('?', False)}"
-            pieces.append(text[max(start, last) : match.start()])
-            pieces.append(replacement)
-            last = match.end()
-        pieces.append(text[max(start, last) : end])
-        last = end
-    pieces.append(_undouble(text[last:], python_style))
-    return "".join(pieces), tuple(markers[position] for position in sorted(markers))
+            output += text[done : match.start()]
+            done = match.end()
+            if position is None:
+                output += "%"
+                continue
+            markers.setdefault(position, marker)
+            if last_marker is not None and not re.search(r"\s", output[last_marker:]):
+                output += " "  # sqlglot takes ``$1,$2`` for a dollar quote with the tag ``1,``
+            output += f"${position}"
+            last_marker = len(output)
+        output += text[done:end]
+    return output, tuple(markers.get(position, f"${position}") for position in range(1, max(markers, default=0) + 1))
 
 
-def _undouble(opaque: str, python_style: bool) -> str:
-    return opaque.replace("%%", "%") if python_style else opaque
+def _position(match: re.Match[str], text: str, markers: dict[int, str], positions: dict[str, int]) -> int | None:
+    """The position of a marker; None if the match is none after all."""
+    marker = match.group()
+    if match.group("numbered"):
+        return int(marker[1:])
+    if match.group("doubled"):
+        return None
+    if match.group("question") and not _VALUE_EXPECTED.search(text[max(0, match.start() - 40) : match.start()]):
+        return None
+    following = max(markers, default=0) + 1
+    if match.group("format") or match.group("question"):
+        return following
+    return positions.setdefault(marker, following)
 
 
-def describe(tree: exp.Expr, markers: tuple[str, ...]) -> tuple[Parameter, ...]:
+def describe(tree: exp.Expr, markers: tuple[str, ...], dialect: str) -> tuple[Parameter, ...]:
     """The parameters of a parsed statement with the types that casts around them state."""
     types: dict[int, str] = {}
-    for node in tree.find_all(exp.Parameter):
-        if node.name.isdigit() and isinstance(node.parent, exp.Cast):
-            types.setdefault(int(node.name), node.parent.to.sql(dialect="postgres"))
+    for node in tree.find_all(exp.Parameter, exp.Placeholder):
+        cast = node.parent
+        if node.name.isdigit() and isinstance(cast, exp.Cast) and cast.this is node:
+            types.setdefault(int(node.name), cast.to.sql(dialect=dialect))
     return tuple(Parameter(marker, position, types.get(position)) for position, marker in enumerate(markers, start=1))
