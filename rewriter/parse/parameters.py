@@ -43,35 +43,42 @@ def normalise(text: str) -> tuple[str, tuple[str, ...]]:
     if any(number not in range(1, MAX_PARAMETERS + 1) for number in markers):
         raise QueryRejected(f"parameters are numbered from 1 to {MAX_PARAMETERS:,}", code="syntax-error")
     positions: dict[str, int] = {}
-    output = ""
-    last_marker: int | None = None  # where the last marker ends in ``output``
+    highest = max(markers, default=0)
+    output: list[str] = []
+    since_marker = " "  # what stands between the last marker and here
 
     for kind, start, end in spans:
         if kind != "code":
-            output += text[start:end].replace("%%", "%") if python_style else text[start:end]
+            output.append(text[start:end].replace("%%", "%") if python_style else text[start:end])
+            since_marker += output[-1]
             continue
         done = start
         for match in _MARKER.finditer(text, start, end):
             marker = match.group()
-            position = _position(match, text, markers, positions)
+            position = _position(match, text, highest + 1, positions)
             if position is None and not (match.group("doubled") and python_style):
                 continue
-            output += text[done : match.start()]
+            output.append(text[done : match.start()])
+            since_marker += output[-1]
             done = match.end()
             if position is None:
-                output += "%"
+                output.append("%")
                 continue
             markers.setdefault(position, marker)
-            if last_marker is not None and not re.search(r"\s", output[last_marker:]):
-                output += " "  # sqlglot takes ``$1,$2`` for a dollar quote with the tag ``1,``
-            output += f"${position}"
-            last_marker = len(output)
-        output += text[done:end]
-    return output, tuple(markers.get(position, f"${position}") for position in range(1, max(markers, default=0) + 1))
+            highest = max(highest, position)
+            # sqlglot takes ``$1,$2`` for a dollar quote with the tag ``1,``.
+            gap = "" if re.search(r"\s", since_marker) else " "
+            output.append(f"{gap}${position}")
+            since_marker = ""
+        output.append(text[done:end])
+        since_marker += output[-1]
+    if highest > MAX_PARAMETERS:
+        raise QueryRejected(f"there are more than {MAX_PARAMETERS:,} parameters", code="too-large")
+    return "".join(output), tuple(markers.get(position, f"${position}") for position in range(1, highest + 1))
 
 
-def _position(match: re.Match[str], text: str, markers: dict[int, str], positions: dict[str, int]) -> int | None:
-    """The position of a marker; None if the match is none after all."""
+def _position(match: re.Match[str], text: str, following: int, positions: dict[str, int]) -> int | None:
+    """The position of a marker (``following`` if it is a new one); None if the match is no marker after all."""
     marker = match.group()
     if match.group("numbered"):
         return int(marker[1:])
@@ -79,7 +86,6 @@ def _position(match: re.Match[str], text: str, markers: dict[int, str], position
         return None
     if match.group("question") and not _VALUE_EXPECTED.search(text[max(0, match.start() - 40) : match.start()]):
         return None
-    following = max(markers, default=0) + 1
     if match.group("format") or match.group("question"):
         return following
     return positions.setdefault(marker, following)
