@@ -73,28 +73,34 @@ class Tester:
 
     def _hunt(self, candidate: exp.Query, deadline: float, effort: str) -> _Hunt | Verdict:
         if self._pool is None:
-            self._pool = self._made_pool()
+            patience = PATIENCE * POOL_SECONDS
+            if effort == "certify":
+                patience = min(patience, 0.6 * (deadline - time.monotonic()))
+            self._pool = self._made_pool(patience)
         bench = self.bench(self.hunter, candidate)
         if self._refused is not None:
             reason = f"the original does not run on {bench.engine.name}: {self._refused.message}"
             return Verdict(VerdictKind.UNKNOWN, METHOD, reason)
         pool = self._pool
         if bench.relations != self.bench(self.hunter).relations:
-            pool = _pool(bench, self.original, self.seed)  # the candidate reads what the original does not
+            pool = _pool(bench, self.original, self.seed, POOL_SECONDS)  # the candidate reads more than the original
         return _Hunt(self, candidate, bench, pool, deadline, effort)
 
-    def _made_pool(self) -> list[Trial]:
+    def _made_pool(self, patience: float) -> list[Trial]:
         bench = self.bench(self.hunter)
         self._refused = bench.unusable()
         if self._refused is not None and self.judge is not None:
             bench = self.bench(self.judge)
             if bench.unusable() is None:  # the target understands what DuckDB does not: hunt there
                 self.hunter, self.judge, self._refused = self.judge, None, None
-        return [] if self._refused is not None else _pool(bench, self.original, self.seed)
+        return [] if self._refused is not None else _pool(bench, self.original, self.seed, patience)
 
 
-def _pool(bench: Bench, original: Query, seed: int) -> list[Trial]:
-    """Databases on which the original says much, different from each other, and some on which it says nothing."""
+def _pool(bench: Bench, original: Query, seed: int, patience: float) -> list[Trial]:
+    """Databases on which the original says much, different from each other, and some on which it says nothing.
+
+    ``patience``: seconds that may be spent while the original has returned nothing at all.
+    """
     generator = Generator(original.catalog, bench.relations, (original.tree,), seed)
     stream = iter(generator)
     started = time.monotonic()
@@ -103,9 +109,9 @@ def _pool(bench: Bench, original: Query, seed: int) -> list[Trial]:
     tried = 0
     while len(speaking) < 3 * POOL:
         spent = time.monotonic() - started
-        if speaking and (tried >= POOL_TRIED or spent > POOL_SECONDS):
+        if speaking and (tried >= POOL_TRIED or spent > min(POOL_SECONDS, patience)):
             break
-        if tried >= PATIENCE * POOL_TRIED or spent > PATIENCE * POOL_SECONDS:
+        if tried >= PATIENCE * POOL_TRIED or spent > patience:
             break
         batch = list(islice(stream, BATCH))
         if not batch:
