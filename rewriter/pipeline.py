@@ -49,6 +49,8 @@ class Policy:
     ``require``: weakest verdict accepted. ``margin``: least speedup worth a change. ``timeout``: longest a single run
     of any query may take on the target. ``search_seconds`` and ``candidates`` bound the search, ``verify_seconds``
     the certification of one winner, ``race_seconds`` the repetitions of a race, ``racers`` its entrants.
+    ``least_databases``: generated databases that the verdict ``tested`` must rest on (a machine under load may not
+    manage more than a handful in the time given, and a handful is no evidence).
     """
 
     require: VerdictKind = VerdictKind.TESTED
@@ -59,6 +61,7 @@ class Policy:
     verify_seconds: float = 10.0
     race_seconds: float = 20.0
     racers: int = 8
+    least_databases: int = 30
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -313,10 +316,14 @@ class _Job:
             self.progress(Event("verify", f"certifying {winner.id}"))
             with self.clock.stage("verify"):
                 verdict = verifier.certify(winner.tree, seconds=self.policy.verify_seconds)
-            if verdict.kind.at_least(self.policy.require):
+            tried = verdict.adequacy.databases if verdict.adequacy is not None else 0
+            thin = verdict.kind is VerdictKind.TESTED and tried < self.policy.least_databases
+            if verdict.kind.at_least(self.policy.require) and not thin:
                 return decision, verdict
             reason = verdict.reason
-            if verdict.kind.accepts:
+            if thin:
+                reason = f"tested on {tried} databases only, and {self.policy.least_databases} are required"
+            elif verdict.kind.accepts:
                 reason = f"{verdict.kind.value} only, and {self.policy.require.value} was required"
             self.losers.append(Loser(winner, "verify", reason, verdict))
             standing = [entry for entry in standing if entry.candidate.id != winner.id]
