@@ -12,7 +12,8 @@ from rules.sites import grouping_sets
 
 def pushed(query: exp.Query, filters: Sequence[exp.Expr]) -> exp.Query | None:
     """``query`` with the ``filters`` applied as deep inside as they go; filters that do not go are left out, because
-    the caller keeps them above as well. ``filters`` name output columns of ``query`` without a table.
+    the caller keeps them above as well. ``filters`` name output columns of ``query`` without a table; columns with a
+    table belong to a query nested in the filter, which must not be correlated.
 
     A branch of a UNION that a filter contradicts is left out. None when nothing remains to be read.
     """
@@ -58,7 +59,7 @@ def _into_set_operation(query: exp.SetOperation, filters: Sequence[exp.Expr]) ->
 
 
 def _renamed(part: exp.Expr, names: dict[str, str]) -> exp.Expr:
-    return substitute(part, lambda column: exp.column(exp.to_identifier(names[column.name])))
+    return substitute(part, lambda column: None if column.table else exp.column(exp.to_identifier(names[column.name])))
 
 
 def _named_like(query: exp.Query, names: list[str]) -> exp.Query:
@@ -94,22 +95,24 @@ def _into_select(select: exp.Select, filters: Sequence[exp.Expr]) -> exp.Select 
         return copy
     added = []
     for part in filters:
-        inner = substitute(part, lambda column: outputs.get(column.name))
-        if any(isinstance(node, exp.Column) and not node.table for node in inner.walk()):
+        named = [outputs.get(column.name) for column in part.find_all(exp.Column) if not column.table]
+        if any(output is None or output.find(exp.Query) is not None for output in named):
             continue
+        inner = substitute(part, lambda column: None if column.table else outputs[column.name])
         truth = _constant(inner)
         if truth is False:
             return None
-        if truth is True or inner.find(exp.AggFunc, exp.Query) is not None:
+        own = list(inner.walk(prune=lambda node: isinstance(node, exp.Query)))
+        if truth is True or any(isinstance(node, exp.AggFunc) for node in own):
             continue
-        if keys is not None and not all(_covered(column, inner, keys) for column in inner.find_all(exp.Column)):
+        if keys is not None and not all(_covered(node, inner, keys) for node in own if isinstance(node, exp.Column)):
             continue
         added.append(inner)
     set_where(copy, [*conjuncts(copy.args.get("where")), *added])
     return copy
 
 
-def _covered(column: exp.Column, root: exp.Expr, keys: set[str]) -> bool:
+def _covered(column: exp.Expr, root: exp.Expr, keys: set[str]) -> bool:
     """Whether a column stands inside an expression that is a grouping key."""
     node: exp.Expr | None = column
     while node is not None:

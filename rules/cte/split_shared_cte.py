@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from rules.build import conjuncts, fresh_name
+from rules.build import fresh_name
+from rules.cte.filters import own_filters, semi_joins
 from rules.cte.push import pushed
 from rules.facts import Facts
-from rules.sites import copied, owner, references, relation_name, with_of
+from rules.sites import copied, references, relation_name
 
 
 def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
-    """A CTE read several times, each time under a filter of its own, becomes one CTE per filter."""
+    """A CTE read several times, each time under a filter of its own, becomes one CTE per filter: once by the readers'
+    filters on it alone, and once also by the filtered tables that they join to it."""
     for clause in list(query.find_all(exp.With)):
         if clause.args.get("recursive"):
             continue
@@ -23,34 +25,19 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
                 continue
             if not facts.deterministic(cte.this):
                 continue
-            filters = [_filters(reader) for reader in readers]
-            if all(filters) and all(facts.deterministic(part) for parts in filters for part in parts):
-                rewritten = _split(query, cte, readers)
-                if rewritten is not None:
-                    yield rewritten
+            filters = [own_filters(reader, facts) for reader in readers]
+            joined = [semi_joins(reader, facts) for reader in readers]
+            both = [[*own, *other] for own, other in zip(filters, joined, strict=True)]
+            for demands in (filters, both) if any(joined) else (filters,):
+                if all(demands):
+                    rewritten = _split(query, cte, readers, demands)
+                    if rewritten is not None:
+                        yield rewritten
 
 
-def _filters(reader: exp.Table) -> list[exp.Expr]:
-    """The conjuncts of the reader's SELECT that read its columns alone."""
-    select = reader.find_ancestor(exp.Select)
-    if not isinstance(select, exp.Select):
-        return []
-    if any(join.side in ("RIGHT", "FULL") for join in select.args.get("joins") or []):
-        return []
-    if any(join.side == "LEFT" and join.this is reader for join in select.args.get("joins") or []):
-        return []
-    name = relation_name(reader)
-    found = []
-    for part in conjuncts(select.args.get("where")):
-        columns = list(part.find_all(exp.Column))
-        if not columns or part.find(exp.Query, exp.AggFunc, exp.Window) is not None:
-            continue
-        if all(column.table == name and owner(column) is select for column in columns):
-            found.append(part)
-    return found
-
-
-def _split(query: exp.Query, cte: exp.CTE, readers: list[exp.Table]) -> exp.Query | None:
+def _split(
+    query: exp.Query, cte: exp.CTE, readers: Sequence[exp.Table], demands: Sequence[list[exp.Expr]]
+) -> exp.Query | None:
     copy, nodes = copied(query, cte, *readers)
     shared, *sites = nodes
     assert isinstance(shared, exp.CTE)
@@ -58,15 +45,9 @@ def _split(query: exp.Query, cte: exp.CTE, readers: list[exp.Table]) -> exp.Quer
     assert isinstance(clause, exp.With)
     made: dict[str, exp.CTE] = {}
     effect = False
-    for site in sites:
+    for site, parts in zip(sites, demands, strict=True):
         assert isinstance(site, exp.Table)
         alias = relation_name(site)
-        parts = []
-        for part in _filters(site):
-            local = part.copy()
-            for column in local.find_all(exp.Column):
-                column.set("table", None)
-            parts.append(local)
         key = " AND ".join(sorted(part.sql() for part in parts))
         if key not in made:
             body = pushed(shared.this, parts)
@@ -83,7 +64,4 @@ def _split(query: exp.Query, cte: exp.CTE, readers: list[exp.Table]) -> exp.Quer
     for entry in clause.expressions:
         entries.extend(made.values() if entry is shared else [entry])
     clause.set("expressions", entries)
-    owner_query = clause.parent
-    assert isinstance(owner_query, exp.Query)
-    assert with_of(owner_query) is clause
     return copy
