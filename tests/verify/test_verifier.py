@@ -143,7 +143,7 @@ def test_a_difference_is_found_and_its_script_shows_it(hold: Hold, case: str) ->
 def run_script(script: str) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
     """Run a counterexample in an empty DuckDB: the answers of its last two statements."""
     statements = [part for part in script.split(";\n") if part.strip()]
-    with duckdb.connect() as connection:
+    with duckdb.connect(config={"threads": 1}) as connection:
         for statement in statements[:-2]:
             connection.execute(statement)
         first, second = (connection.execute(statement).fetchall() for statement in statements[-2:])
