@@ -12,9 +12,11 @@ from rewriter.engines import Postgres
 
 DDL = """
 CREATE TABLE shop (id integer PRIMARY KEY, city text NOT NULL);
-CREATE TABLE sale (id integer PRIMARY KEY, shop_id integer REFERENCES shop (id), amount numeric(8, 2) NOT NULL, day date);
+CREATE TABLE sale (
+  id integer PRIMARY KEY, shop_id integer REFERENCES shop (id), amount numeric(8, 2) NOT NULL, day date);
 INSERT INTO shop SELECT g, 'city ' || g % 5 FROM generate_series(1, 200) g;
-INSERT INTO sale SELECT g, 1 + g % 200, g % 97, DATE '2024-01-01' + g % 300 FROM generate_series(1, 6000) g;
+INSERT INTO sale
+  SELECT g, 1 + g % 200, g % 97, DATE '2024-01-01' + g % 300 FROM generate_series(1, 6000) g;
 ANALYZE;
 """
 SLOW = "SELECT s.id FROM sale s WHERE s.amount > (SELECT 1.2 * avg(t.amount) FROM sale t WHERE t.shop_id = s.shop_id)"

@@ -75,8 +75,9 @@ _DS_COLUMNS = {
     "call_center": "cc_closed_date_sk cc_open_date_sk",
     "catalog_page": "cp_start_date_sk cp_end_date_sk",
     "catalog_returns": "cr_returned_date_sk cr_returned_time_sk cr_item_sk cr_refunded_customer_sk "
-    "cr_refunded_cdemo_sk cr_refunded_hdemo_sk cr_refunded_addr_sk cr_returning_customer_sk cr_returning_cdemo_sk cr_returning_hdemo_sk "
-    "cr_returning_addr_sk cr_call_center_sk cr_catalog_page_sk cr_ship_mode_sk cr_warehouse_sk cr_reason_sk",
+    "cr_refunded_cdemo_sk cr_refunded_hdemo_sk cr_refunded_addr_sk cr_returning_customer_sk cr_returning_cdemo_sk "
+    "cr_returning_hdemo_sk cr_returning_addr_sk cr_call_center_sk cr_catalog_page_sk cr_ship_mode_sk "
+    "cr_warehouse_sk cr_reason_sk",
     "catalog_sales": "cs_sold_date_sk cs_sold_time_sk cs_ship_date_sk cs_bill_customer_sk cs_bill_cdemo_sk "
     "cs_bill_hdemo_sk cs_bill_addr_sk cs_ship_customer_sk cs_ship_cdemo_sk cs_ship_hdemo_sk cs_ship_addr_sk "
     "cs_call_center_sk cs_catalog_page_sk cs_ship_mode_sk cs_warehouse_sk cs_item_sk cs_promo_sk",

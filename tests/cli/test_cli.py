@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from rewriter.cli import app
 from tests.shop import SLOW
 
 DDL = "CREATE TABLE sale (id int PRIMARY KEY, shop_id int, amount numeric(8, 2) NOT NULL);"
@@ -37,6 +40,16 @@ def rewriter(
     return done
 
 
+def here(*arguments: str, stdin: str = "", check: int = 0) -> Result:
+    """The same program inside this process, for the many cases where only the message and the exit code matter."""
+    done = CliRunner().invoke(
+        app, arguments, input=stdin, env={"REWRITER_TARGET": None, "NO_COLOR": "1", "COLUMNS": "200"}
+    )
+    assert done.exit_code == check, done.output
+    assert "Traceback" not in done.output
+    return done
+
+
 @pytest.fixture
 def schema(tmp_path: Path) -> str:
     path = tmp_path / "schema.sql"
@@ -45,8 +58,8 @@ def schema(tmp_path: Path) -> str:
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
-    text = rewriter("--help").stdout
-    for word in ("rewrite", "verify", "rules", "explain", "history", "130 interrupted"):
+    text = here("--help").stdout
+    for word in ("rewrite", "verify", "rules", "explain", "history", "130", "interrupted"):
         assert word in text
 
 
@@ -134,11 +147,11 @@ def test_verify_pairs_writes_one_line_each_whatever_the_lines_hold(tmp_path: Pat
 
 
 def test_rules_are_listed_and_shown() -> None:
-    listed = json.loads(rewriter("rules", "list", "--json").stdout)
+    listed = json.loads(here("rules", "list", "--json").stdout)
     assert len([entry for entry in listed if entry["executable"]]) >= 10
-    text = rewriter("rules", "show", "count_to_exists").stdout
+    text = here("rules", "show", "count_to_exists").stdout
     assert "## Precondition" in text
-    assert rewriter("rules", "show", "nonsense", check=2).stderr
+    assert here("rules", "show", "nonsense", check=2).stderr
 
 
 def test_explain_shows_the_plan_without_running(shop_url: str) -> None:
@@ -161,7 +174,7 @@ def test_explain_shows_the_plan_without_running(shop_url: str) -> None:
     ],
 )
 def test_bad_statements_get_one_message_and_exit_2(schema: str, sql: str, words: str) -> None:
-    done = rewriter("rewrite", "-", "--schema", schema, "--no-record", stdin=sql, check=2)
+    done = here("rewrite", "-", "--schema", schema, "--no-record", stdin=sql, check=2)
     assert words in done.stderr
     assert done.stdout == ""
     assert done.stderr.count("error:") == 1
@@ -171,18 +184,18 @@ def test_bad_targets_get_exit_3_and_keep_the_secret(tmp_path: Path, postgres_url
     unreachable = rewriter("rewrite", "SELECT 1", "--target", "postgresql://me:hush-hush@127.0.0.1:1/db", check=3)
     assert "hush-hush" not in unreachable.stderr + unreachable.stdout
     assert "hint:" in unreachable.stderr
-    rewriter("rewrite", "SELECT 1", "--target", "duckdb:///no/such/file.duckdb", check=3)
-    rewriter("rewrite", "SELECT 1", "--target", postgres_url.replace("/postgres?", "/nowhere?"), check=3)
+    here("rewrite", "SELECT 1", "--target", "duckdb:///no/such/file.duckdb", check=3)
+    here("rewrite", "SELECT 1", "--target", postgres_url.replace("/postgres?", "/nowhere?"), check=3)
 
 
 def test_bad_usage_gets_exit_2(schema: str, tmp_path: Path) -> None:
-    assert "target" in rewriter("rewrite", "SELECT 1", check=2).stderr
-    rewriter("rewrite", "SELECT 1", "--target", "embedded:", "--schema", schema, check=2)
-    rewriter("rewrite", "SELECT 1", "--schema", schema, "--require", "certain", check=2)
-    rewriter("rewrite", "nowhere.sql", "--schema", schema, check=2)
-    rewriter("rewrite", "SELECT 1", "--schema", str(tmp_path / "none.sql"), check=2)
-    rewriter("verify", check=2)
-    rewriter("verify", "--pairs", str(tmp_path / "none.jsonl"), check=2)
+    assert "target" in here("rewrite", "SELECT 1", check=2).stderr
+    here("rewrite", "SELECT 1", "--target", "embedded:", "--schema", schema, check=2)
+    here("rewrite", "SELECT 1", "--schema", schema, "--require", "certain", check=2)
+    here("rewrite", "nowhere.sql", "--schema", schema, check=2)
+    here("rewrite", "SELECT 1", "--schema", str(tmp_path / "none.sql"), check=2)
+    here("verify", check=2)
+    here("verify", "--pairs", str(tmp_path / "none.jsonl"), check=2)
 
 
 def test_a_query_that_never_ends_is_stopped_and_told(shop_url: str) -> None:

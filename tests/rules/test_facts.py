@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
 
@@ -51,6 +51,7 @@ rows = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("sql", QUERIES)
+@settings(max_examples=20)
 @given(data=rows)
 def test_claimed_keys_and_nullability_hold(sql: str, data: dict[str, list[tuple[int | None, ...]]]) -> None:
     query = parse(sql, CATALOG)
