@@ -28,7 +28,7 @@ def own_filters(item: exp.Expr, facts: Facts) -> list[exp.Expr]:
     joins = select.args.get("joins") or []
     if any(join.side in ("RIGHT", "FULL") or (join.side and join.this is item) for join in joins):
         return []
-    return [_unqualified(part) for part in _local(select, item, facts)]
+    return [_unqualified(part) for part in local_filters(select, item, facts)]
 
 
 def semi_joins(item: exp.Expr, facts: Facts) -> list[exp.Expr]:
@@ -49,7 +49,7 @@ def semi_joins(item: exp.Expr, facts: Facts) -> list[exp.Expr]:
             for other in relations(select):
                 if relation_name(other) != key.table or other is item or facts.table(other) is None:
                     continue
-                local = _local(select, other, facts)
+                local = local_filters(select, other, facts)
                 if local:
                     found.append(
                         exp.In(this=exp.column(own.this.copy()), query=exp.Subquery(this=_keys(key, other, local)))
@@ -64,7 +64,7 @@ def _keys(key: exp.Column, table: exp.Expr, filters: list[exp.Expr]) -> exp.Sele
     return select
 
 
-def _local(select: exp.Select, item: exp.Expr, facts: Facts) -> list[exp.Expr]:
+def local_filters(select: exp.Select, item: exp.Expr, facts: Facts) -> list[exp.Expr]:
     """The conjuncts of WHERE that read one relation alone."""
     name = relation_name(item)
     found = []
