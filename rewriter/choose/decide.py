@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,28 +44,31 @@ def decide(
         reason = "nothing was measured, so nothing is known to be faster"
         losers = tuple(Loser(candidate, "measure", "not measured", verdict) for candidate, verdict in entrants)
         return Decision(None, reason if entrants else "no rule applies", losers=losers)
-    losers_: list[Loser] = []
+    lost: list[Loser] = []
     standing: list[_Entry] = []
+    doubtful = _doubtful(entrants, original, times)
     for candidate, verdict in entrants:
-        reason_, gain = _judge(candidate, verdict, original, times, policy)
-        if reason_ is not None or gain is None:
-            losers_.append(Loser(candidate, "measure", reason_ or "not measured", verdict))
+        judged, gain = _judge(candidate, verdict, original, times, policy)
+        obstacle = doubtful.get(candidate.id, judged)
+        if obstacle is not None or gain is None:
+            lost.append(Loser(candidate, "measure", obstacle or "not measured", verdict))
         else:
             standing.append(_Entry(candidate, verdict, gain))
     if not standing:
         why = "no verified candidate is faster by the margin" if entrants else "no rule gives a verified candidate"
-        return Decision(None, f"the original is kept: {why}", losers=tuple(losers_))
-    fastest = max(entry.gain.ratio for entry in standing)
-    tied = [entry for entry in standing if entry.gain.ratio * TIE >= fastest]
+        return Decision(None, f"the original is kept: {why}", losers=tuple(lost))
+    needed = max(entry.gain.ratio for entry in standing) / TIE
+    tied = [entry for entry in standing if entry.gain.ratio >= needed]
     winner = min(tied, key=lambda entry: (len(entry.candidate.steps), len(entry.candidate.sql)))
     for entry in standing:
         if entry is not winner:
-            simpler = "as fast as the chosen one, which is simpler" if entry in tied else "faster than the original"
-            text = simpler if entry in tied else f"{simpler} ({entry.gain.ratio:.2g}x), but another one is faster still"
-            losers_.append(Loser(entry.candidate, "choose", text, entry.verdict))
+            text = "as fast as the chosen one, which is simpler"
+            if entry.gain.ratio < needed:
+                text = f"faster than the original ({_figure(entry.gain.ratio)}x), but another one is faster still"
+            lost.append(Loser(entry.candidate, "choose", text, entry.verdict))
     bound = "at least " if winner.gain.at_least else ""
-    reason = f"{bound}{winner.gain.ratio:.3g} times as fast as the original"
-    return Decision(winner.candidate, reason, winner.gain, tuple(losers_))
+    reason = f"{bound}{_figure(winner.gain.ratio)} times as fast as the original"
+    return Decision(winner.candidate, reason, winner.gain, tuple(lost))
 
 
 def _judge(
@@ -81,7 +85,7 @@ def _judge(
     if own.error is not None:
         return own.error, None
     if own.stopped_after is not None:
-        return f"stopped after {own.stopped_after:.3g} s: slower than others by a multiple", None
+        return f"stopped after {own.stopped_after:.3g} s: no match for the others' times or the limit", None
     if not verdict.kind.at_least(policy.require):
         return f"{verdict.kind.value} only, and {policy.require.value} is required", None
     gain = speedup(original, own)
@@ -97,3 +101,27 @@ def _judge(
     if gain.low < 1.0 + (policy.margin - 1.0) / 2:
         return f"not surely faster: {gain.ratio:.2f}x, but it could be {gain.low:.2f}x", None
     return None, gain
+
+
+def _doubtful(
+    entrants: Sequence[tuple[Candidate, Verdict]], original: Measurement, times: dict[str, Measurement]
+) -> dict[str, str]:
+    """Candidates that returned another number of rows than most others, where the original did not finish to tell.
+
+    At most one number is right. Only a majority is believed; without one, nobody is.
+    """
+    if original.rows is not None:
+        return {}
+    rows = {entry.label: entry.rows for entry in (times.get(candidate.id) for candidate, _ in entrants) if entry}
+    counted = Counter(number for number in rows.values() if number is not None)
+    believed = next((number for number, votes in counted.items() if 2 * votes > counted.total()), None)
+    why = "rows where other candidates returned another number, and the original did not finish to tell who is right"
+    return {
+        label: f"returned {number:,} {why}"
+        for label, number in rows.items()
+        if number is not None and number != believed
+    }
+
+
+def _figure(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"

@@ -81,6 +81,26 @@ def test_a_stopped_original_gives_a_lower_bound() -> None:
     assert "at least" in decision.reason
 
 
+def test_without_the_originals_answer_only_a_majority_is_believed() -> None:
+    def answer(label: str, rows: int) -> Measurement:
+        return Measurement(label, (0.1, 0.1, 0.1), rows=rows)
+
+    original = Measurement("original", (), stopped_after=60.0)
+    entrants = [(candidate("a"), TESTED), (candidate("b"), TESTED), (candidate("c"), TESTED)]
+    split = decide(entrants[:2], [original, answer("a", 5), answer("b", 6)], POLICY)
+    assert split.chosen is None
+    assert all("rows" in loser.reason for loser in split.losers)
+    most = decide(entrants, [original, answer("a", 5), answer("b", 6), answer("c", 6)], POLICY)
+    assert most.chosen is not None
+    assert most.chosen.id in ("b", "c")
+    assert next(loser for loser in most.losers if loser.candidate.id == "a").reason.startswith("returned 5 rows")
+
+
+def test_large_gains_are_told_in_plain_digits() -> None:
+    measured = [times("original", 30, 30, 30), times("a", 0.02, 0.02, 0.02)]
+    assert "1,500 times" in decide([(candidate("a"), TESTED)], measured, POLICY).reason
+
+
 def test_nothing_measured_nothing_chosen() -> None:
     assert decide([(candidate("a"), TESTED)], [], POLICY).chosen is None
     assert decide([], [times("original", 1, 1, 1)], POLICY).chosen is None
