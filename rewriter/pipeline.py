@@ -39,6 +39,7 @@ from rewriter.records import (
 from rewriter.verify import Verifier
 from rules.facts import Facts
 
+PATIENCE = 4  # times the certification's seconds, where these did not suffice for enough databases
 CERTIFIED_UNMEASURED = 3  # candidates that get their full evidence when nothing can be measured
 
 
@@ -293,7 +294,8 @@ class _Job:
             timed = race(
                 self.engine,
                 query.statement,
-                [*((entrant.candidate.id, entrant.candidate.sql) for entrant in racers), *foreign],
+                [(entrant.candidate.id, entrant.candidate.sql) for entrant in racers],
+                guests=foreign,
                 policy=RacePolicy(timeout=self.policy.timeout, seconds=self.policy.race_seconds),
                 parameters=self.parameters,
                 progress=self.progress,
@@ -316,17 +318,23 @@ class _Job:
             self.progress(Event("verify", f"certifying {winner.id}"))
             with self.clock.stage("verify"):
                 verdict = verifier.certify(winner.tree, seconds=self.policy.verify_seconds)
-            tried = verdict.adequacy.databases if verdict.adequacy is not None else 0
-            thin = verdict.kind is VerdictKind.TESTED and tried < self.policy.least_databases
+                if self._thin(verdict):
+                    verdict = verifier.certify(winner.tree, seconds=PATIENCE * self.policy.verify_seconds)
+            thin = self._thin(verdict)
             if verdict.kind.at_least(self.policy.require) and not thin:
                 return decision, verdict
             reason = verdict.reason
             if thin:
-                reason = f"tested on {tried} databases only, and {self.policy.least_databases} are required"
+                reason = f"tested on fewer than the {self.policy.least_databases} databases required"
             elif verdict.kind.accepts:
                 reason = f"{verdict.kind.value} only, and {self.policy.require.value} was required"
             self.losers.append(Loser(winner, "verify", reason, verdict))
             standing = [entry for entry in standing if entry.candidate.id != winner.id]
+
+    def _thin(self, verdict: Verdict) -> bool:
+        """Whether a verdict rests on too few generated databases."""
+        tried = verdict.adequacy.databases if verdict.adequacy is not None else 0
+        return verdict.kind is VerdictKind.TESTED and tried < self.policy.least_databases
 
     def _certified(self, racers: Sequence[_Entrant], verifier: Verifier) -> Decision:
         """Without measurements nobody is chosen; the first few candidates still get their full evidence."""
