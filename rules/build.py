@@ -64,6 +64,21 @@ def set_where(select: exp.Select, parts: Sequence[exp.Expr]) -> None:
     select.set("where", exp.Where(this=condition) if condition is not None else None)
 
 
+def drop_conjunct(part: exp.Expr) -> None:
+    """Take one of the ``conjuncts`` of a WHERE out of it, in place. The others keep their places in the tree, and so do
+    queries nested in them."""
+    node = part
+    while isinstance(node.parent, exp.Paren):
+        node = node.parent
+    above = node.parent
+    if isinstance(above, exp.And):
+        above.replace(above.expression if above.this is node else above.this)
+    else:
+        assert isinstance(above, exp.Where)
+        assert above.parent is not None
+        above.parent.set("where", None)
+
+
 def inner_conjuncts(select: exp.Select) -> list[exp.Expr]:
     """All conditions of a SELECT with inner joins only: those of WHERE and those of ON."""
     parts = conjuncts(select.args.get("where"))

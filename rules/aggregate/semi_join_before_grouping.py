@@ -26,7 +26,7 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
             if (alias is not None and alias.columns) or not facts.deterministic(body):
                 continue
             filters = semi_joins(item, facts)
-            restricted = pushed(body, filters) if filters else None
+            restricted = pushed(body, filters, facts) if filters else None
             if restricted is None or restricted.sql() == body.sql():
                 continue
             copy, (site,) = copied(query, body)

@@ -18,7 +18,7 @@ def reader(item: exp.Expr) -> exp.Select | None:
 
 
 def own_filters(item: exp.Expr, facts: Facts) -> list[exp.Expr]:
-    """The conjuncts of the reader's WHERE that read the item's columns alone, as filters on unqualified columns.
+    """The conjuncts of the reader's WHERE that read the item's columns alone.
 
     Empty when an outer join could bring rows back that the filters have taken away.
     """
@@ -28,7 +28,7 @@ def own_filters(item: exp.Expr, facts: Facts) -> list[exp.Expr]:
     joins = select.args.get("joins") or []
     if any(join.side in ("RIGHT", "FULL") or (join.side and join.this is item) for join in joins):
         return []
-    return [_unqualified(part) for part in local_filters(select, item, facts)]
+    return local_filters(select, item, facts)
 
 
 def semi_joins(item: exp.Expr, facts: Facts) -> list[exp.Expr]:
@@ -77,7 +77,8 @@ def local_filters(select: exp.Select, item: exp.Expr, facts: Facts) -> list[exp.
     return found
 
 
-def _unqualified(part: exp.Expr) -> exp.Expr:
+def on_outputs(part: exp.Expr) -> exp.Expr:
+    """A filter on one relation's columns as one on the outputs of the query behind it: without the relation's name."""
     copy = part.copy()
     for column in copy.find_all(exp.Column):
         column.set("table", None)

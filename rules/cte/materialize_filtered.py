@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from rules.build import column, conjuncts, fresh_name, set_where
+from rules.build import column, drop_conjunct, fresh_name, set_where
 from rules.cte.filters import local_filters
 from rules.facts import Facts
 from rules.sites import copied, only_inner, owner, relation_name, relations, selects
@@ -36,9 +36,8 @@ def _rewritten(query: exp.Query, items: Sequence[exp.Table], facts: Facts) -> ex
     filters = [local_filters(_reader(item), item, facts) for item in items]
     copy, nodes = copied(query, *items, *(part for parts in filters for part in parts))
     sites, moved = nodes[: len(items)], nodes[len(items) :]
-    for select in {id(select): select for select in map(_reader, sites)}.values():
-        kept = [part for part in conjuncts(select.args.get("where")) if not any(part is gone for gone in moved)]
-        set_where(select, kept)
+    for part in moved:
+        drop_conjunct(part)
     made: dict[str, exp.CTE] = {}
     inside = items[0].name
     parts = iter(moved)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from rules.build import fresh_name
-from rules.cte.filters import own_filters, semi_joins
-from rules.cte.push import pushed
+from rules.build import drop_conjunct, fresh_name
+from rules.cte.filters import on_outputs, own_filters, semi_joins
+from rules.cte.push import absorbed, pushed
 from rules.facts import Facts
 from rules.sites import copied, references, relation_name
 
@@ -25,37 +25,47 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
                 continue
             if not facts.deterministic(cte.this):
                 continue
-            filters = [own_filters(reader, facts) for reader in readers]
-            joined = [semi_joins(reader, facts) for reader in readers]
-            both = [[*own, *other] for own, other in zip(filters, joined, strict=True)]
-            for demands in (filters, both) if any(joined) else (filters,):
-                if all(demands):
-                    rewritten = _split(query, cte, readers, demands)
+            own = [own_filters(item, facts) for item in readers]
+            joined = [semi_joins(item, facts) for item in readers]
+            nothing: list[list[exp.Expr]] = [[] for _ in readers]
+            for more in (nothing, joined) if any(joined) else (nothing,):
+                if all(parts or others for parts, others in zip(own, more, strict=True)):
+                    rewritten = _split(query, cte, readers, own, more, facts)
                     if rewritten is not None:
                         yield rewritten
 
 
 def _split(
-    query: exp.Query, cte: exp.CTE, readers: Sequence[exp.Table], demands: Sequence[list[exp.Expr]]
+    query: exp.Query,
+    cte: exp.CTE,
+    readers: Sequence[exp.Table],
+    own: Sequence[list[exp.Expr]],
+    joined: Sequence[list[exp.Expr]],
+    facts: Facts,
 ) -> exp.Query | None:
-    copy, nodes = copied(query, cte, *readers)
-    shared, *sites = nodes
+    copy, nodes = copied(query, cte, *readers, *(part for parts in own for part in parts))
+    shared, sites, parts = nodes[0], nodes[1 : len(readers) + 1], nodes[len(readers) + 1 :]
     assert isinstance(shared, exp.CTE)
     clause = shared.parent
     assert isinstance(clause, exp.With)
+    # Said above and below, a filter would count twice when the planner guesses how many rows it leaves.
+    for part in parts:
+        if absorbed(shared.this, on_outputs(part)):
+            drop_conjunct(part)
     made: dict[str, exp.CTE] = {}
     effect = False
-    for site, parts in zip(sites, demands, strict=True):
-        assert isinstance(site, exp.Table)
-        alias = relation_name(site)
-        key = " AND ".join(sorted(part.sql() for part in parts))
+    remaining = iter(parts)
+    for site, originals, more in zip(sites, own, joined, strict=True):
+        demands = [*(on_outputs(next(remaining)) for _ in originals), *more]
+        key = " AND ".join(sorted(part.sql() for part in demands))
         if key not in made:
-            body = pushed(shared.this, parts)
+            body = pushed(shared.this, demands, facts)
             if body is None:
                 return None
             effect = effect or body.sql() != shared.this.sql()
             name = fresh_name(copy, f"{shared.alias}_{len(made) + 1}", [other.alias for other in made.values()])
             made[key] = exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(name)))
+        alias = relation_name(site)
         site.set("this", exp.to_identifier(made[key].alias))
         site.set("alias", exp.TableAlias(this=exp.to_identifier(alias)))
     if not effect or len(made) < 2:
