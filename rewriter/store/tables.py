@@ -12,6 +12,7 @@ from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, String, Text, U
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 DEFAULT_TENANT = "default"
+NAME_LENGTH = 512  # characters of a target's name
 
 
 def now() -> datetime:
@@ -30,7 +31,7 @@ class Target(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
-    name: Mapped[str] = mapped_column(String(512))
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     engine: Mapped[str] = mapped_column(String(128))
     created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
 

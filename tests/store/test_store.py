@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -10,7 +18,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from rewriter.errors import StoreError
-from rewriter.records import Report
+from rewriter.records import Database, Report, Speedup, TableRows
 from rewriter.report import to_json
 from rewriter.store import Store
 
@@ -32,9 +40,10 @@ def test_what_is_recorded_is_found_again(url: str, report: Report) -> None:
     document = to_json(report)
     first = store.record(report, document)
     second = store.record(report, document)
-    assert first != second
     entries = store.history(10)
-    assert [entry.id for entry in entries] in ([second, first], [first, second])
+    assert {entry.id for entry in entries} == {first, second}
+    assert len(entries) == 2
+    assert [entry.created for entry in entries] == sorted((entry.created for entry in entries), reverse=True)
     assert entries[0].chosen
     assert entries[0].verdict == "tested"
     assert store.rewrite(first) == document
@@ -44,6 +53,106 @@ def test_what_is_recorded_is_found_again(url: str, report: Report) -> None:
     again = Store(url)
     assert len(again.history(1)) == 1
     again.close()
+
+
+def test_a_rewrite_is_found_by_its_key_and_target(url: str, report: Report) -> None:
+    store = Store(url)
+    elsewhere = replace(report, target="postgresql://other/shop")
+    here, there = store.record(report, to_json(report)), store.record(elsewhere, to_json(elsewhere))
+    for target, expected in ((report.target, here), (elsewhere.target, there)):
+        found = store.find(report.query.rewrite_key, target=target)
+        assert found is not None
+        assert found.id == expected
+        assert [entry.id for entry in store.history(10, target=target)] == [expected]
+    assert store.find("another key") is None
+    assert store.find(report.query.rewrite_key, tenant="somebody else") is None
+    store.close()
+
+
+def test_a_lower_bound_stays_one(url: str, report: Report) -> None:
+    bound = replace(report, decision=replace(report.decision, speedup=Speedup(1200.0, 900.0, 1500.0, at_least=True)))
+    store = Store(url)
+    store.record(bound, to_json(bound))
+    (entry,) = store.history()
+    assert entry.at_least
+    store.close()
+
+
+def test_no_credentials_and_any_text_are_kept(url: str, report: Report) -> None:
+    """Generated strings may hold anything, NUL included, which Postgres's text type does not take."""
+    loser = report.decision.losers[0]
+    assert loser.verdict is not None
+    assert loser.verdict.counterexample is not None
+    odd = replace(loser.verdict.counterexample, database=Database((TableRows("t", ("c",), (("a\x00\udc80b",),)),)))
+    decision = replace(report.decision, losers=(replace(loser, verdict=replace(loser.verdict, counterexample=odd)),))
+    secret = replace(report, target="postgresql://me:pass-word@host:5432/shop?sslpassword=pass-word", decision=decision)
+    store = Store(url)
+    identifier = store.record(secret, to_json(secret))
+    assert "pass-word" not in repr(store.history()) + json.dumps(store.rewrite(identifier))
+    assert store.history(target=secret.target)[0].target == "postgresql://host:5432/shop"
+    store.close()
+
+
+OPEN_AND_RECORD = """
+import pickle, sys
+from rewriter.report import to_json
+from rewriter.store import Store
+report = pickle.loads(bytes.fromhex(sys.stdin.read()))
+store = Store(sys.argv[1])
+for _ in range(3):
+    store.record(report, to_json(report))
+store.close()
+"""
+
+
+def test_processes_may_open_and_write_a_new_store_at_once(url: str, report: Report) -> None:
+    given = pickle.dumps(report).hex()
+    command = [sys.executable, "-c", OPEN_AND_RECORD, url]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    with ThreadPoolExecutor(len(workers)) as pool:
+        errors = [error for _, error in pool.map(lambda worker: worker.communicate(given), workers)]
+    assert errors == ["", "", "", ""]
+    store = Store(url)
+    assert len(store.history(100)) == 12
+    store.close()
+
+
+def test_a_locked_store_is_a_clear_error(tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewriter.store.database.LOCK_WAIT", 0.1)
+    path = tmp_path / "store.sqlite"
+    store = Store(f"sqlite:///{path}")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked") as caught:
+            store.record(report, to_json(report))
+        assert "another process" in caught.value.hint
+        assert store.history() == []  # readers go on
+    assert store.record(report, to_json(report))
+    store.close()
+
+
+def test_a_store_that_cannot_be_written_is_a_clear_error(tmp_path: Path, report: Report) -> None:
+    path = tmp_path / "store.sqlite"
+    Store(f"sqlite:///{path}").close()
+    store = Store(f"sqlite:///file:{path}?mode=ro&uri=true")
+    with pytest.raises(StoreError) as caught:
+        store.record(report, to_json(report))
+    assert "write" in caught.value.hint
+    store.close()
+
+
+def test_an_interrupted_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the disk went away")
+
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.op.create_index", fail)
+        with pytest.raises(StoreError, match="disk"):
+            Store(url)
+    store = Store(url)
+    assert store.history() == []
+    store.close()
 
 
 def test_the_tables_are_those_of_the_models(url: str) -> None:
@@ -79,6 +188,9 @@ def test_an_unusable_store_is_a_clear_error(tmp_path: Path) -> None:
         f"sqlite:///{tmp_path / 'file' / 'store.sqlite'}",
         f"sqlite:///{tmp_path / 'text.sqlite'}",
         "nonsense",
+        "sqlite://",
+        "mysql://me:pass-word@host/none",
+        "postgresql://me:before@pass-word:pass-word/none",
         "postgresql://me:pass-word@127.0.0.1:1/none",
     ):
         with pytest.raises(StoreError) as caught:
