@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from rules.build import column, inner_conjuncts, set_where
 from rules.facts import Facts
+from rules.join.inequality import has_extremes
 from rules.sites import copied, only_inner, outer_columns, owner, references, relation_name, relations, selects, with_of
 
 
@@ -84,7 +85,7 @@ def _pair(select: exp.Select, facts: Facts) -> _Pair | None:
             (keys if isinstance(part, exp.EQ) else values).append(part.this)
         else:
             return None
-    if len(keys) != 1 or len(values) != 1:
+    if len(keys) != 1 or len(values) != 1 or not has_extremes(values[0], facts):
         return None
     unqualified = {
         name: sorted(part.sql().replace(f"{name}.", "") for part in parts) for name, parts in filters.items()

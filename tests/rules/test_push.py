@@ -150,6 +150,11 @@ def test_a_filter_that_does_not_reach_every_row_stays_above() -> None:
             other_value_to_min_max,
             "SELECT d.id FROM dim d WHERE EXISTS (SELECT 1 FROM dim e WHERE e.kind = d.kind AND e.flag <> d.flag)",
         ),
+        (
+            self_join_to_min_max,
+            "SELECT d.id FROM dim d WHERE d.kind IN (SELECT a.kind FROM dim a, dim b "
+            "WHERE a.kind = b.kind AND a.flag <> b.flag)",
+        ),
     ],
 )
 def test_is_left_alone(rule: object, sql: str) -> None:
