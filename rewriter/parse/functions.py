@@ -53,7 +53,8 @@ _PURE = frozenset(
     last_day monthname dayname isodow isoyear century decade millennium yearweek chr pi ceil ceiling floor
     trunc round sqrt exp ln log log10 log2 power pow substr substring left right lpad rpad repeat replace
     ltrim rtrim nullif ifnull isnull coalesce greatest least pg_typeof histogram entropy kurtosis skewness mad
-    product sem geomean favg fsum kahan_sum bitstring_agg
+    product sem geomean favg fsum kahan_sum bitstring_agg position overlay trim btrim timezone overlaps
+    is_normalized normalize like_escape similar_to_escape
     """.split()
 )
 

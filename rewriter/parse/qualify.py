@@ -88,15 +88,20 @@ def qualify(tree: exp.Query, catalog: Catalog, names: list[str] | None = None) -
 
 
 def _check_bound(tree: exp.Query) -> None:
-    """Raises QueryRejected for a column that still does not name its relation; ORDER BY and DISTINCT ON may name
-    outputs."""
-    for column in tree.find_all(exp.Column):
+    """Raises QueryRejected for a column that still does not name its relation; an item of ORDER BY may be an output."""
+    for column in list(tree.find_all(exp.Column)):
         if column.table:
             continue
         clause = column.find_ancestor(exp.Order, exp.Distinct, exp.Select, exp.SetOperation)
         query = column.find_ancestor(exp.Query)
         if isinstance(clause, (exp.Order, exp.Distinct)) and query and column.name in query.named_selects:
-            continue
+            if isinstance(column.parent, exp.Ordered):
+                continue
+            # Inside an expression it is an input column; sqlglot leaves it bare if an output is that very column.
+            output = query.selects[query.named_selects.index(column.name)].unalias()
+            if isinstance(output, exp.Column) and output.name == column.name:
+                column.set("table", output.args["table"].copy())
+                continue
         raise QueryRejected(
             f"the column {column.name!r} cannot be bound to one relation",
             hint="write table.column",
@@ -201,7 +206,7 @@ def _owners(scope: Scope, catalog: Catalog) -> dict[str, list[str]]:
 
 def _unknown_column(error: Exception, tree: exp.Query, catalog: Catalog) -> UnknownName | QueryRejected:
     message = _first_line(error)
-    match = re.search(r"[Cc]olumn '?\"?([^'\".]+(?:\.[^'\".]+)*)'?\"?", message)
+    match = re.search(r"[Cc]olumn:? '?\"?([^'\".]+(?:\.[^'\".]+)*)'?\"?", message)
     if "mbiguous" in message and match:
         return UnknownName(f"the column {match.group(1)!r} is ambiguous", hint="write table.column")
     if match:

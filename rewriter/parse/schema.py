@@ -24,6 +24,7 @@ _TELLING = re.compile(
     r"|create\s+unique\s+index|alter\s+table)\b",
     re.IGNORECASE,
 )
+_WITH_DATA = re.compile(r"\bWITH\s+(NO\s+)?DATA\s*$", re.IGNORECASE)
 _ROWS = re.compile(r"^\s*--\s*rows\s+([\w.\"]+)\s*[:=]?\s*([\d_,]+)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -100,7 +101,7 @@ def _statements(ddl: str) -> Iterator[str]:
 def _apply(text: str, drafts: dict[tuple[str | None, str], _Draft], dialect: str) -> None:
     """Adds what one statement says to ``drafts``."""
     try:
-        statement = sqlglot.parse_one(text, read=dialect)
+        statement = sqlglot.parse_one(_WITH_DATA.sub("", text), read=dialect)
     except (SqlglotError, RecursionError) as error:
         words = " ".join(text.split())[:60]
         raise SchemaError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError, SqlglotError, TokenError
+from sqlglot.parser import Parser
 from sqlglot.parsers.postgres import PostgresParser
 
 from rewriter.errors import QueryRejected
@@ -16,6 +18,10 @@ from rewriter.parse.guard import allow_recursion, check_size, check_text, too_de
 
 # sqlglot reports what it cannot read on stderr as well; our own error says it already.
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+
+# Steps that the parser may take. Ordinary statements need fewer than 2 for each token.
+STEPS_PER_TOKEN = 20
+FREE_STEPS = 10_000
 
 # Everything else that may stand in a query. Conditions cover columns, literals, operators, predicates and functions.
 _STRUCTURE = (
@@ -56,7 +62,20 @@ def parse_statement(text: str, dialect: str) -> exp.Query:
         raise QueryRejected("the statement cannot be parsed", code="syntax-error") from None
 
 
-class _PostgresParser(PostgresParser):
+class _Bounded(Parser):
+    """A parser that gives up instead of backtracking for ever: sqlglot tries type-like words (ARRAY[, DATE(, STRUCT()
+    twice at each level, so thirty of them nested would take hours."""
+
+    steps_left = 0
+
+    def _advance(self, times: int = 1) -> None:
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise too_deep()
+        super()._advance(times)
+
+
+class _PostgresParser(_Bounded, PostgresParser):
     """Keeps date_part a function: sqlglot reads it as EXTRACT, which returns numeric and not double precision."""
 
     FUNCTION_PARSERS: ClassVar = {
@@ -64,11 +83,25 @@ class _PostgresParser(PostgresParser):
     }
 
 
+@cache
+def _parser_of(dialect: str) -> type[_Bounded]:
+    if dialect == "postgres":
+        return _PostgresParser
+    return type("_Parser", (_Bounded, Dialect.get_or_raise(dialect).parser_class), {})
+
+
 def _trees(text: str, dialect: str) -> Sequence[exp.Expr | None]:
     reader = Dialect.get_or_raise(dialect)
     tokens = reader.tokenize(text)
-    parser = _PostgresParser(dialect=reader) if dialect == "postgres" else reader.parser()
-    return parser.parse(tokens, text)
+    parser = _parser_of(dialect)(dialect=reader)
+    parser.steps_left = FREE_STEPS + STEPS_PER_TOKEN * len(tokens)
+    try:
+        return parser.parse(tokens, text)
+    except (IndexError, KeyError, AttributeError, TypeError, ValueError):
+        # Faults of the parser on text that is no query at all (SHOW ALL at the end of the text).
+        raise QueryRejected(
+            "the statement cannot be parsed", hint="the parser fails on it", code="syntax-error"
+        ) from None
 
 
 def _note_names(tree: exp.Query, text: str) -> None:
