@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.dialects.postgres import Postgres
 
 from rules.sites import only_inner, owner, relations
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_KEY_WORDS = frozenset(Postgres.Tokenizer.KEYWORDS) | frozenset(DuckDB.Tokenizer.KEYWORDS)
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 # Aggregates that are NULL over no rows; COUNT is 0 there.
@@ -131,12 +137,18 @@ def fresh_name(query: exp.Query, stem: str, taken: Iterable[str] = ()) -> str:
 
 def derived(query: exp.Query, alias: str) -> exp.Subquery:
     """``(query) AS alias``."""
-    return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(alias)))
+    return exp.Subquery(this=query, alias=exp.TableAlias(this=identifier(alias)))
+
+
+def identifier(name: str) -> exp.Identifier:
+    """``name`` exactly as the catalog has it: quoted where an engine would fold it or read it as a key word."""
+    plain = _PLAIN.fullmatch(name) is not None and name.upper() not in _KEY_WORDS
+    return exp.Identifier(this=name, quoted=not plain)
 
 
 def column(table: str, name: str) -> exp.Column:
     """``table.name``, quoted only where the name has to be."""
-    return exp.column(exp.to_identifier(name), table=exp.to_identifier(table))
+    return exp.column(identifier(name), table=identifier(table))
 
 
 def aggregates(node: exp.Expr) -> list[exp.AggFunc]:
@@ -195,6 +207,6 @@ def rename_relations(select: exp.Select, names: dict[str, str]) -> None:
     for item in relations(select):
         new = names.get(item.alias_or_name)
         if new is not None:
-            item.set("alias", exp.TableAlias(this=exp.to_identifier(new)))
+            item.set("alias", exp.TableAlias(this=identifier(new)))
     for node in own:
-        node.set("table", exp.to_identifier(names[node.table]))
+        node.set("table", identifier(names[node.table]))

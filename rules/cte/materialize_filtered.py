@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from rules.build import column, drop_conjunct, fresh_name, set_where
+from rules.build import column, drop_conjunct, fresh_name, identifier, set_where
 from rules.cte.filters import local_filters
 from rules.facts import Facts
 from rules.sites import copied, only_inner, owner, relation_name, relations, selects
@@ -48,8 +48,8 @@ def _rewritten(query: exp.Query, items: Sequence[exp.Table], facts: Facts) -> ex
             name = fresh_name(copy, f"filtered_{inside}", [cte.alias for cte in made.values()])
             made[key] = _cte(site, own, inside, name)
         _select_also(made[key], _used_columns(site) or [next(own[0].find_all(exp.Column)).name], inside)
-        alias = exp.TableAlias(this=exp.to_identifier(relation_name(site)))
-        site.replace(exp.Table(this=exp.to_identifier(made[key].alias), alias=alias))
+        alias = exp.TableAlias(this=identifier(relation_name(site)))
+        site.replace(exp.Table(this=identifier(made[key].alias), alias=alias))
     clause = copy.args.get("with_")
     if clause is None:
         copy.set("with_", exp.With(expressions=list(made.values())))
@@ -74,20 +74,20 @@ def _under_name(part: exp.Expr, name: str) -> exp.Expr:
     """A copy of a filter on one relation, with that relation called ``name``: then equal filters have equal texts."""
     copy = part.copy()
     for node in copy.find_all(exp.Column):
-        node.set("table", exp.to_identifier(name))
+        node.set("table", identifier(name))
     return copy
 
 
 def _cte(item: exp.Expr, filters: Sequence[exp.Expr], inside: str, name: str) -> exp.CTE:
     table = item.copy()
-    table.set("alias", exp.TableAlias(this=exp.to_identifier(inside)))
+    table.set("alias", exp.TableAlias(this=identifier(inside)))
     body = exp.Select(expressions=[])
     body.set("from_", exp.From(this=table))
     set_where(body, filters)
-    return exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(name)), materialized=True)
+    return exp.CTE(this=body, alias=exp.TableAlias(this=identifier(name)), materialized=True)
 
 
 def _select_also(cte: exp.CTE, names: Sequence[str], inside: str) -> None:
     """Make ``names`` outputs of the CTE's query, in place."""
     outputs = sorted({*cte.this.named_selects, *names})
-    cte.this.set("expressions", [exp.alias_(column(inside, name), exp.to_identifier(name)) for name in outputs])
+    cte.this.set("expressions", [exp.alias_(column(inside, name), identifier(name)) for name in outputs])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from rules.build import aggregates, conjuncts, is_single_row, set_where, substitute
+from rules.build import aggregates, conjuncts, identifier, is_single_row, set_where, substitute
 from rules.facts import Facts
 from rules.sites import grouping_sets
 
@@ -80,7 +80,7 @@ def _emptied(query: exp.Query) -> exp.Query:
 def _by_position(part: exp.Expr, query: exp.SetOperation, branch: exp.Query) -> exp.Expr:
     """A filter on the outputs of a set operation as one on those of a branch, whose names may differ."""
     names = dict(zip(query.named_selects, branch.named_selects, strict=True))
-    return substitute(part, lambda node: None if node.table else exp.column(exp.to_identifier(names[node.name])))
+    return substitute(part, lambda node: None if node.table else exp.column(identifier(names[node.name])))
 
 
 def _same_types(left: exp.Query, right: exp.Query, facts: Facts) -> bool:
@@ -110,8 +110,7 @@ def _named_like(query: exp.Query, names: list[str]) -> exp.Query:
         branch = branch.this
     if isinstance(branch, exp.Select):
         outputs = [
-            exp.alias_(output.unalias(), exp.to_identifier(name))
-            for output, name in zip(branch.selects, names, strict=True)
+            exp.alias_(output.unalias(), identifier(name)) for output, name in zip(branch.selects, names, strict=True)
         ]
         branch.set("expressions", outputs)
     return query

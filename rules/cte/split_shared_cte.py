@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from rules.build import drop_conjunct, fresh_name
+from rules.build import drop_conjunct, fresh_name, identifier
 from rules.cte.filters import on_outputs, own_filters, semi_joins
 from rules.cte.push import absorbed, pushed
 from rules.facts import Facts
@@ -64,10 +64,10 @@ def _split(
                 return None
             effect = effect or body.sql() != shared.this.sql()
             name = fresh_name(copy, f"{shared.alias}_{len(made) + 1}", [other.alias for other in made.values()])
-            made[key] = exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(name)))
+            made[key] = exp.CTE(this=body, alias=exp.TableAlias(this=identifier(name)))
         alias = relation_name(site)
-        site.set("this", exp.to_identifier(made[key].alias))
-        site.set("alias", exp.TableAlias(this=exp.to_identifier(alias)))
+        site.set("this", identifier(made[key].alias))
+        site.set("alias", exp.TableAlias(this=identifier(alias)))
     if not effect or len(made) < 2:
         return None
     entries: list[exp.Expr] = []

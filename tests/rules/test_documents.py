@@ -64,7 +64,10 @@ def test_each_pair_passes_the_verifier(document: RuleDocument, hunter: DuckDB) -
     catalog = read_schema(document.schema, document.dialects[0])
     for pair in document.rewrites:
         query = parse(pair.before, catalog)
-        verdict = Verifier(query, hunter).certify(parse(pair.after, catalog).tree, seconds=0.8)
+        verifier, after = Verifier(query, hunter), parse(pair.after, catalog).tree
+        verdict = verifier.certify(after, seconds=0.8)
+        if verdict.kind is VerdictKind.UNKNOWN:  # on a busy machine the time may not have sufficed
+            verdict = verifier.certify(after, seconds=10.0)
         assert verdict.kind.accepts, f"{document.path.name}:{pair.line}: {verdict.reason}"
         assert verdict.adequacy is not None
         assert verdict.adequacy.non_empty > 0, f"{document.path.name}:{pair.line}: tested on empty results only"
