@@ -1,7 +1,7 @@
 """The report as one self-contained HTML file: no script, nothing loaded from anywhere, everything escaped.
 
-SQL, plans and values are other people's text; Jinja2's autoescape is on for every template, and the page's own
-Content-Security-Policy forbids scripts besides.
+SQL, plans and values are other people's text: Jinja2's autoescape is on for every template, control characters are
+made visible, and the page's own Content-Security-Policy forbids scripts besides.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rewriter.records import Measurement, Report
+from rewriter.records import Measurement, Plan, Report
 from rewriter.report.model import ReportModel, model
-from rewriter.report.terminal import note
-from rewriter.report.text import evidence, headline, plan_lines, sql_diff
+from rewriter.report.text import MEANING, facts, headline, interval, note, sql_diff, visible, why
 from rewriter.report.units import count, duration, ratio
-
-BAR_WIDTH = 400.0
 
 _environment = Environment(
     loader=PackageLoader("rewriter.report"),
@@ -25,17 +22,28 @@ _environment = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    # Markup is what templates themselves have made; only plain text comes from outside.
+    finalize=lambda value: visible(value) if type(value) is str else value,
 )
+_environment.filters |= {"why": why, "meaning": lambda kind: MEANING[kind]}
 
 
 @dataclass(frozen=True)
 class _Bar:
-    index: int
+    """One entrant of the race; widths and places are percent of the longest time."""
+
     label: str
+    chosen: bool
     width: float
     dots: tuple[float, ...]
-    reach: float
     text: str
+
+
+@dataclass(frozen=True)
+class _Node:
+    operator: str
+    facts: list[str]
+    children: list[_Node]
 
 
 @dataclass(frozen=True)
@@ -44,22 +52,19 @@ class _View:
 
     model: ReportModel
     headline: str
-    evidence: str
+    original: str
+    chosen: str
+    ratio: str
+    interval: str
     diff: list[tuple[str, str]]
     bars: list[_Bar]
-    original_plan: str
-    chosen_plan: str
+    plans: list[tuple[str, _Node]]
     spent: str
 
 
 @dataclass(frozen=True)
 class _Entry:
     name: str
-    original: str
-    chosen: str
-    ratio: str
-    verdict: str
-    rules: str
     report: _View
 
 
@@ -70,39 +75,28 @@ def to_html(report: Report) -> str:
 
 def to_html_index(reports: Sequence[tuple[str, Report]], title: str = "Rewritten queries") -> str:
     """Several named reports in one page: a table in front, a section for each."""
-    entries = [_entry(name, report) for name, report in reports]
+    entries = [_Entry(name, _view(report)) for name, report in reports]
     faster = sum(1 for _, report in reports if report.decision.chosen is not None)
     summary = f"{count(len(reports), 'query', 'queries')}, {faster} made faster"
     return _environment.get_template("index.html").render(title=title, summary=summary, entries=entries)
 
 
 def _view(report: Report) -> _View:
+    decision = report.decision
+    times = {entry.label: entry for entry in report.measurements}
+    gain = decision.speedup
+    plans = (("Original", report.original_plan), ("Rewrite", report.chosen_plan))
     return _View(
         model=model(report),
         headline=headline(report),
-        evidence=evidence(report.verdict) if report.verdict else "",
+        original=_time(times.get("original")),
+        chosen=_time(times.get(decision.chosen.id)) if decision.chosen else "",
+        ratio=ratio(gain.ratio, at_least=gain.at_least) if gain else "-",
+        interval=interval(gain) if gain else "",
         diff=sql_diff(report),
         bars=_bars(report),
-        original_plan="\n".join(plan_lines(report.original_plan)) if report.original_plan else "",
-        chosen_plan="\n".join(plan_lines(report.chosen_plan)) if report.chosen_plan else "",
+        plans=[(title, _node(plan)) for title, plan in plans if plan is not None],
         spent=", ".join(f"{stage} {duration(seconds)}" for stage, seconds in report.timings.items()),
-    )
-
-
-def _entry(name: str, report: Report) -> _Entry:
-    decision = report.decision
-    times = {entry.label: entry for entry in report.measurements}
-    original = times.get("original")
-    chosen = times.get(decision.chosen.id) if decision.chosen else None
-    gain = decision.speedup
-    return _Entry(
-        name=name,
-        original=_time(original),
-        chosen=_time(chosen) if chosen else "original kept",
-        ratio=ratio(gain.ratio, at_least=gain.at_least) if gain else "-",
-        verdict=report.verdict.kind.value if report.verdict else "-",
-        rules=", ".join(rule.rpartition("/")[2] for rule in decision.chosen.rules) if decision.chosen else "",
-        report=_view(report),
     )
 
 
@@ -114,19 +108,29 @@ def _time(entry: Measurement | None) -> str:
     return duration(entry.median)
 
 
+def _node(plan: Plan) -> _Node:
+    return _Node(plan.operator, facts(plan), [_node(child) for child in plan.children])
+
+
 def _bars(report: Report) -> list[_Bar]:
+    """Original and candidates on one linear scale, so that lengths compare as times do."""
     longest = max(
         (value for entry in report.measurements for value in (*entry.seconds, entry.stopped_after or 0.0)), default=0.0
     )
     if longest <= 0:
         return []
     chosen = report.decision.chosen
-    bars = []
-    for index, entry in enumerate(report.measurements):
-        length = entry.median if entry.median is not None else entry.stopped_after or 0.0
-        dots = tuple(round(seconds / longest * BAR_WIDTH, 1) for seconds in entry.seconds)
-        width = max(1.0, round(length / longest * BAR_WIDTH, 1))
-        text = note(entry)[:60] or duration(entry.median)
-        label = f"{entry.label} (chosen)" if chosen is not None and entry.label == chosen.id else entry.label
-        bars.append(_Bar(index, label, width, dots, max((width, *dots)), text))
-    return bars
+
+    def percent(seconds: float) -> float:
+        return round(seconds / longest * 100.0, 2)
+
+    return [
+        _Bar(
+            label=entry.label,
+            chosen=chosen is not None and entry.label == chosen.id,
+            width=percent(entry.stopped_after or entry.median or 0.0),
+            dots=tuple(percent(seconds) for seconds in entry.seconds),
+            text=note(entry) or duration(entry.median),
+        )
+        for entry in report.measurements
+    ]

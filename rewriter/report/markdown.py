@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from rewriter.records import Measurement, Report
-from rewriter.report.text import evidence, headline, plan_lines
+import re
+
+from rewriter.records import Loser, Measurement, Report
+from rewriter.report.text import evidence, headline, interval, note, plan_lines, visible, why
 from rewriter.report.units import duration
 
 
 def to_markdown(report: Report) -> str:
     """The whole report as one Markdown document."""
     decision = report.decision
-    lines = [f"# {headline(report)}", "", f"Engine: {_inline(report.engine)}. {_inline(decision.reason)}.", ""]
+    lines = [f"# {_inline(headline(report))}", "", f"Engine: {_inline(report.engine)}. {_inline(decision.reason)}."]
+    if decision.speedup is not None:
+        lines.append(f"Speedup: {interval(decision.speedup)}.")
+    lines.append("")
     if decision.chosen is not None:
         lines += ["## Rewritten", "", *_block("sql", decision.chosen.sql), ""]
     lines += ["## Original", "", *_block("sql", report.query.text.strip()), ""]
     if report.verdict is not None:
-        lines += ["## Evidence", "", f"- {_inline(evidence(report.verdict))}", f"- method: {report.verdict.method}"]
+        lines += [
+            "## Evidence",
+            "",
+            f"- {_inline(evidence(report.verdict))}",
+            f"- method: {_inline(report.verdict.method)}",
+        ]
         lines += [f"- assumption: {_inline(text)}" for text in report.verdict.assumptions]
         if report.verdict.confirmed_on:
-            lines.append(f"- run on: {', '.join(report.verdict.confirmed_on)}")
+            lines.append(f"- run on: {_inline(', '.join(report.verdict.confirmed_on))}")
         lines.append(f"- seed: {report.verdict.seed}")
         lines.append("")
     if decision.chosen is not None:
         lines += ["## Rules", ""]
         lines += [
-            f"{n}. `{step.rule}`: {_inline(step.summary)}" for n, step in enumerate(decision.chosen.steps, start=1)
+            f"{n}. **{_inline(step.rule)}**: {_inline(' '.join((step.summary, why(step.rule))))}"
+            for n, step in enumerate(decision.chosen.steps, start=1)
         ]
         lines.append("")
     if report.measurements:
@@ -33,22 +44,23 @@ def to_markdown(report: Report) -> str:
         lines.append("")
     if decision.losers:
         lines += ["## Tried and not chosen", "", "| candidate | rules | lost at | why |", "|---|---|---|---|"]
-        lines += [
-            f"| {loser.candidate.id} | {', '.join(loser.candidate.rules)} | {loser.stage} | {_cell(loser.reason)} |"
-            for loser in decision.losers
-        ]
+        lines += [_loser(loser) for loser in decision.losers]
         lines.append("")
     for title, plan in (("Plan of the original", report.original_plan), ("Plan of the rewrite", report.chosen_plan)):
         if plan is not None:
             lines += [f"## {title}", "", *_block("text", "\n".join(plan_lines(plan))), ""]
     if report.notes:
-        lines += ["## Notes", "", *(f"- {_inline(note)}" for note in report.notes), ""]
+        lines += ["## Notes", "", *(f"- {_inline(text)}" for text in report.notes), ""]
     return "\n".join(lines)
 
 
 def _timing(entry: Measurement) -> str:
-    note = entry.error or (f"stopped after {duration(entry.stopped_after)}" if entry.stopped_after else "")
-    return f"| {entry.label} | {duration(entry.median)} | {len(entry.seconds)} | {_cell(note)} |"
+    return f"| {_inline(entry.label)} | {duration(entry.median)} | {len(entry.seconds)} | {_inline(note(entry))} |"
+
+
+def _loser(loser: Loser) -> str:
+    rules = _inline(", ".join(loser.candidate.rules))
+    return f"| {_inline(loser.candidate.id)} | {rules} | {loser.stage} | {_inline(loser.reason)} |"
 
 
 def _block(language: str, text: str) -> list[str]:
@@ -56,12 +68,9 @@ def _block(language: str, text: str) -> list[str]:
     fence = "```"
     while fence in text:
         fence += "`"
-    return [f"{fence}{language}", text, fence]
+    return [f"{fence}{language}", visible(text), fence]
 
 
 def _inline(text: str) -> str:
-    return " ".join(text.split()).replace("<", "&lt;")
-
-
-def _cell(text: str) -> str:
-    return _inline(text).replace("|", "\\|")
+    """Other people's text on one line, with nothing in it that Markdown would obey (links, images, HTML, emphasis)."""
+    return re.sub(r"([\\`*\[\]<>|]|(?<!\w)_|_(?!\w))", r"\\\1", visible(" ".join(text.split())))

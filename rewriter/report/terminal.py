@@ -7,9 +7,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from rewriter.records import Measurement, Report
-from rewriter.report.text import evidence, headline
-from rewriter.report.units import duration
+from rewriter.records import Report
+from rewriter.report.text import evidence, headline, interval, note, visible
+from rewriter.report.units import count, duration
 
 SHOWN_LOSERS = 12
 
@@ -18,30 +18,32 @@ def print_terminal(report: Report, console: Console) -> None:
     """Print the report on ``console``."""
     decision = report.decision
     chosen = decision.chosen
-    console.print(Text(headline(report), style="bold green" if chosen else "bold"))
+    console.print(_text(headline(report), "bold green" if chosen else "bold"), soft_wrap=True)
+    if decision.speedup is not None:
+        console.print(_text(f"Speedup: {interval(decision.speedup)}", "dim"), soft_wrap=True)
     console.print()
     if chosen is not None:
         if console.is_terminal:
-            console.print(Syntax(chosen.sql, "sql", background_color="default", word_wrap=True))
+            console.print(Syntax(visible(chosen.sql), "sql", background_color="default", word_wrap=True))
         else:
-            console.print(Text(chosen.sql), soft_wrap=True)
+            console.print(_text(chosen.sql), soft_wrap=True)
         console.print()
         for number, step in enumerate(chosen.steps, start=1):
-            console.print(Text(f"{number}. {step.rule}: {step.summary}"), soft_wrap=True)
+            console.print(_text(f"{number}. {step.rule}: {step.summary}"), soft_wrap=True)
     if report.verdict is not None:
-        console.print(Text(f"Evidence: {evidence(report.verdict)}"), soft_wrap=True)
+        console.print(_text(f"Evidence: {evidence(report.verdict)}"), soft_wrap=True)
         if report.verdict.confirmed_on:
-            console.print(Text(f"Run on: {', '.join(report.verdict.confirmed_on)}"), soft_wrap=True)
+            console.print(_text(f"Run on: {', '.join(report.verdict.confirmed_on)}"), soft_wrap=True)
         for assumption in report.verdict.assumptions:
-            console.print(Text(f"Assumes: {assumption}"), soft_wrap=True)
+            console.print(_text(f"Assumes: {assumption}"), soft_wrap=True)
     if report.measurements:
         console.print(_timings(report))
     if decision.losers:
         console.print(_losers(report))
-    for note in report.notes:
-        console.print(Text(f"Note: {note}"), soft_wrap=True)
+    for remark in report.notes:
+        console.print(_text(f"Note: {remark}"), soft_wrap=True)
     spent = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in report.timings.items())
-    console.print(Text(f"{report.candidates} candidates; {spent}", style="dim"), soft_wrap=True)
+    console.print(_text(f"{count(report.candidates, 'candidate')}; {spent}", "dim"), soft_wrap=True)
 
 
 def _timings(report: Report) -> Table:
@@ -50,15 +52,8 @@ def _timings(report: Report) -> Table:
     chosen = report.decision.chosen
     for entry in report.measurements:
         label = f"{entry.label} (chosen)" if chosen is not None and entry.label == chosen.id else entry.label
-        table.add_row(Text(label), duration(entry.median), str(len(entry.seconds)), Text(note(entry)))
+        table.add_row(_text(label), duration(entry.median), str(len(entry.seconds)), _text(note(entry)))
     return table
-
-
-def note(entry: Measurement) -> str:
-    """Why an entrant has no or few timings."""
-    if entry.error:
-        return entry.error
-    return f"stopped after {duration(entry.stopped_after)}" if entry.stopped_after else ""
 
 
 def _losers(report: Report) -> Table:
@@ -66,7 +61,12 @@ def _losers(report: Report) -> Table:
     table = Table("candidate", "rules", "lost at", "why", title="Tried and not chosen", title_justify="left")
     for loser in losers[:SHOWN_LOSERS]:
         rules = ", ".join(rule.rpartition("/")[2] for rule in loser.candidate.rules)
-        table.add_row(loser.candidate.id, Text(rules), loser.stage, Text(loser.reason))
+        table.add_row(_text(loser.candidate.id), _text(rules), loser.stage, _text(loser.reason))
     if len(losers) > SHOWN_LOSERS:
-        table.add_row("...", Text(f"{len(losers) - SHOWN_LOSERS} more in --json and --html"), "", "")
+        table.add_row("...", _text(f"{len(losers) - SHOWN_LOSERS} more in --json and --html"), "", "")
     return table
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text without markup and without anything that the terminal would obey."""
+    return Text(visible(text), style=style)

@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from functools import cache
 
-import sqlglot
-from sqlglot.errors import SqlglotError
+from rewriter.errors import RuleFileError
+from rewriter.records import Measurement, Plan, Report, Speedup, Verdict, VerdictKind
+from rewriter.report.units import count, duration, ratio
+from rewriter.statistics import CONFIDENCE
+from rules.discovery import discover
 
-from rewriter.records import Plan, Report, Verdict, VerdictKind
-from rewriter.report.units import count, ratio
+MEANING = {
+    VerdictKind.PROVED: "the two return the same on every database that keeps the catalog's constraints",
+    VerdictKind.BOUNDED: "the two return the same on every database up to a stated number of rows per table",
+    VerdictKind.TESTED: "no database was found on which the two differ; strong evidence, and not a proof",
+    VerdictKind.REFUTED: "there is a database on which the two differ",
+    VerdictKind.UNKNOWN: "nothing is known about whether the two return the same",
+}
+
+
+@cache
+def _invisible() -> dict[int, str]:
+    table = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
+    table |= {0x7F: "\u2421"}
+    unwanted = (
+        range(0x80, 0xA0),
+        (0x200B,),
+        range(0x200E, 0x2010),
+        range(0x2028, 0x202F),
+        range(0x2066, 0x206A),
+        (0x061C, 0xFEFF),
+    )
+    for codes in (*unwanted, range(0xD800, 0xE000)):
+        table |= {code: f"<U+{code:04X}>" for code in codes}
+    return table
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters and those that turn its direction shown as what they are.
+
+    SQL, names and values are other people's: they must neither drive the reader's terminal nor look like something
+    else than what would run (CVE-2021-42574). Lone surrogates, which no file can hold, are shown likewise.
+    """
+    return text.translate(_invisible())
 
 
 def headline(report: Report) -> str:
@@ -35,12 +71,31 @@ def evidence(verdict: Verdict) -> str:
     return f"{verdict.kind.value}: {verdict.reason}"
 
 
-def pretty(sql: str, dialect: str) -> str:
-    """``sql`` laid out one clause a line, so that two texts can be compared by structure; as given if unreadable."""
+def interval(gain: Speedup) -> str:
+    """How sure the speedup is, in a few words."""
+    if gain.at_least:
+        return f"at least {ratio(gain.low)} with {CONFIDENCE:.0%} confidence"
+    return f"{ratio(gain.low)} to {ratio(gain.high)} with {CONFIDENCE:.0%} confidence"
+
+
+def why(rule: str) -> str:
+    """Why a rule helps, as its document says; empty for a rule that has no document here."""
+    return " ".join(_reasons().get(rule, "").split())
+
+
+@cache
+def _reasons() -> dict[str, str]:
     try:
-        return sqlglot.parse_one(sql, read=dialect).sql(dialect=dialect, pretty=True)
-    except (SqlglotError, RecursionError):
-        return sql.strip()
+        return {document.name: document.why for document in discover()}
+    except RuleFileError:
+        return {}  # a broken document is the rule search's to tell; it must not cost a finished report
+
+
+def note(entry: Measurement) -> str:
+    """Why an entrant of a race has no or few timings."""
+    if entry.error:
+        return entry.error
+    return f"stopped after {duration(entry.stopped_after)}" if entry.stopped_after else ""
 
 
 def sql_diff(report: Report) -> list[tuple[str, str]]:
@@ -50,18 +105,40 @@ def sql_diff(report: Report) -> list[tuple[str, str]]:
     """
     if report.decision.chosen is None:
         return []
-    before = report.query.sql(pretty=True).splitlines()
-    after = report.decision.chosen.sql.splitlines()
-    lines = difflib.ndiff(before, after)
-    return [(line[0], line[2:]) for line in lines if line[0] in " -+"]
+    return line_diff(report.query.sql(pretty=True).splitlines(), report.decision.chosen.sql.splitlines())
 
 
-def plan_lines(plan: Plan, depth: int = 0) -> list[str]:
-    """A plan as indented lines."""
-    facts = [f"{name}: {value}" for name, value in plan.detail.items()]
+def line_diff(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, str]]:
+    """(mark, line): what both have, what only ``before`` has, what only ``after`` has.
+
+    By whole lines only: difflib's ndiff would look for likenesses inside lines, in cubic time.
+    """
+    lines: list[tuple[str, str]] = []
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    for kind, start, end, other_start, other_end in matcher.get_opcodes():
+        if kind == "equal":
+            lines += [(" ", line) for line in before[start:end]]
+        else:
+            lines += [("-", line) for line in before[start:end]]
+            lines += [("+", line) for line in after[other_start:other_end]]
+    return lines
+
+
+def facts(plan: Plan) -> list[str]:
+    """What is known of one node of a plan besides its operator."""
+    known = [f"{name}: {value}" for name, value in plan.detail.items()]
     if plan.rows is not None:
-        facts.append(f"rows={plan.rows:,.0f}")
+        known.append(f"rows={plan.rows:,.0f}")
     if plan.cost is not None:
-        facts.append(f"cost={plan.cost:,.0f}")
-    line = f"{'  ' * depth}{plan.operator}" + (f"  ({'; '.join(facts)})" if facts else "")
-    return [line, *(text for child in plan.children for text in plan_lines(child, depth + 1))]
+        known.append(f"cost={plan.cost:,.0f}")
+    return known
+
+
+def plan_lines(plan: Plan, lead: str = "", joint: str = "") -> list[str]:
+    """A plan as a tree of lines."""
+    known = facts(plan)
+    lines = [visible(f"{lead}{joint}{plan.operator}" + (f"  ({'; '.join(known)})" if known else ""))]
+    lead += {"": "", "├─ ": "│  ", "└─ ": "   "}[joint]
+    for child in plan.children:
+        lines += plan_lines(child, lead, "└─ " if child is plan.children[-1] else "├─ ")
+    return lines
