@@ -7,6 +7,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from rewriter.catalog import Catalog
+from rewriter.engines.inline import base_tables
 from rewriter.errors import QueryRejected
 from rewriter.parse import postgres_grammar
 from rewriter.parse.determinism import reasons
@@ -18,7 +19,7 @@ from rewriter.parse.names import output_names, with_output_names
 from rewriter.parse.parameters import describe, normalise
 from rewriter.parse.qualify import fold, qualify
 from rewriter.parse.schema import catalog_of, read_schema
-from rewriter.parse.statement import check_tree, parse_statement
+from rewriter.parse.statement import parse_statement
 from rewriter.parse.views import expand_views
 from rewriter.records import Query
 
@@ -87,14 +88,18 @@ def named(query: Query, names: tuple[str, ...]) -> Query:
 
 
 def parse_candidate(sql: str, query: Query) -> exp.Query:
-    """A foreign rewrite of ``query`` (a model's, a peer's) as a qualified tree; it passes the same guard, and may read
-    only relations that the original reads. Raises QueryRejected, UnknownName."""
-    tree = parse(sql, query.catalog).tree
-    allowed = {table.name for table in query.tree.find_all(exp.Table)}
-    read = {table.name for table in tree.find_all(exp.Table)} - {cte.alias for cte in tree.find_all(exp.CTE)}
-    if read - allowed:
-        raise QueryRejected(
-            f"the rewrite reads {sorted(read - allowed)[0]!r}, which the original does not",
-            code="unsupported-statement",
-        )
-    return check_tree(tree)
+    """A foreign rewrite of ``query`` (a model's, a peer's) as a qualified tree.
+
+    It passes the same guard as any statement, and may read only relations and parameters that the original has (a
+    rewrite that reads more leaks what the original did not ask for). Raises QueryRejected, UnknownName.
+    """
+    rewrite = parse(sql, query.catalog)
+    allowed = {(table.db, table.name) for table in base_tables(query.tree)}
+    for table in base_tables(rewrite.tree):
+        if (table.db, table.name) not in allowed:
+            raise QueryRejected(
+                f"the rewrite reads {table.name!r}, which the original does not", code="unsupported-statement"
+            )
+    if len(rewrite.parameters) > len(query.parameters):
+        raise QueryRejected("the rewrite has parameters that the original has not", code="unsupported-statement")
+    return rewrite.tree
