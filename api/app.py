@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from rewriter import __version__
-from rewriter.engines import connect
+from rewriter.engines import connect, without_credentials
 from rewriter.errors import EngineError, InputError, RewriterError, StoreError, TargetError, UsageError
 from rewriter.pipeline import EFFORTS, rewrite
 from rewriter.records import VerdictKind
@@ -67,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Rewrite one statement and answer with the report (see rewriter/report/schema.json)."""
         policy = replace(EFFORTS[body.effort], require=body.require, timeout=body.timeout)
         with measuring, contextlib.closing(connect(_target(chosen))) as engine:
-            report = rewrite(body.sql, engine, policy=policy)
+            report = rewrite(body.sql, engine, policy=policy, target=without_credentials(_target(chosen)))
         store: Store = request.app.state.store
         document = to_json(report)
         return {"id": store.record(report, document), **document}

@@ -94,7 +94,9 @@ def _options(
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    # A statement may hold a lone surrogate, which is no UTF-8; it is shown escaped.
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
 
 
 def _write_json(body: Any) -> None:
@@ -305,7 +307,7 @@ def _show_history(entries: list[Entry], as_json: bool) -> None:
             entry.id,
             f"{entry.created:%Y-%m-%d %H:%M}",
             Text(entry.target),
-            ratio(entry.ratio) if entry.chosen else "kept",
+            ratio(entry.ratio, at_least=entry.at_least) if entry.chosen else "kept",
             entry.verdict or "-",
             Text(statement if len(statement) <= 60 else f"{statement[:57]}..."),
         )
