@@ -73,7 +73,7 @@ def read_catalog(rows: Reader, version: str) -> Catalog:
         for name, worst in rows(
             # VOLATILE sorts last, so the worst overload of a name wins; macros and table functions tell nothing.
             "SELECT function_name, max(coalesce(stability, 'CONSISTENT')) FROM duckdb_functions() "
-            "WHERE function_type IN ('scalar', 'aggregate', 'macro') GROUP BY 1"
+            "WHERE internal AND function_type IN ('scalar', 'aggregate', 'macro') GROUP BY 1"
         )
     }
     ((time_zone, order, null_order, collation),) = rows(

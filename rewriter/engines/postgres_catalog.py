@@ -14,7 +14,8 @@ _HIDDEN = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname N
 # Ordinary and partitioned tables, foreign tables, materialized views, views; partitions stay hidden.
 _RELATIONS = f"""
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples,
-       CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END
+       CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END,
+       c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND NOT c.relispartition AND {_HIDDEN}
   AND has_schema_privilege(n.oid, 'USAGE')
@@ -60,9 +61,11 @@ WHERE i.indisunique AND NOT i.indisprimary AND i.indisvalid AND i.indimmediate A
 ORDER BY i.indexrelid
 """
 
+# Only the server's own: what users define cannot be run on generated data, and an immutable one would run inside
+# EXPLAIN.
 _FUNCTIONS = """
 SELECT proname, max(CASE provolatile WHEN 'v' THEN 3 WHEN 's' THEN 2 ELSE 1 END)
-FROM pg_proc WHERE prokind <> 'p' GROUP BY proname
+FROM pg_proc WHERE prokind <> 'p' AND pronamespace = 'pg_catalog'::regnamespace GROUP BY proname
 """
 
 _VOLATILITY = {1: "immutable", 2: "stable", 3: "volatile"}
@@ -76,7 +79,7 @@ def read_catalog(cursor: psycopg.Cursor[Any], version: int) -> Catalog:
 
     columns: dict[int, list[Column]] = defaultdict(list)
     relations = rows(_RELATIONS)
-    counts = {oid: None if tuples < 0 else int(tuples) for oid, _, _, _, tuples, _ in relations}
+    counts = {oid: None if tuples < 0 else int(tuples) for oid, _, _, _, tuples, _, _ in relations}
     for oid, name, type_, not_null, nulls, distinct in rows(_COLUMNS):
         statistics = None
         if nulls is not None or distinct is not None:
@@ -98,6 +101,12 @@ def read_catalog(cursor: psycopg.Cursor[Any], version: int) -> Catalog:
         if tuple(names) not in unique[oid]:
             unique[oid].append(tuple(names))
 
+    for oid, *_, inherited in relations:
+        if inherited:
+            # The rows of children show up in the parent, and its keys do not hold over them (documentation, INHERITS).
+            primary.pop(oid, None)
+            unique.pop(oid, None)
+            foreign.pop(oid, None)
     tables = tuple(
         Table(
             name=name,
@@ -110,7 +119,7 @@ def read_catalog(cursor: psycopg.Cursor[Any], version: int) -> Catalog:
             rows=counts[oid],
             definition=definition.strip().rstrip(";") if definition else None,
         )
-        for oid, schema, name, _, _, definition in relations
+        for oid, schema, name, _, _, definition, _ in relations
     )
     (path,) = rows("SELECT current_schemas(false)")[0]
     settings = rows(

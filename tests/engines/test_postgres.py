@@ -117,9 +117,16 @@ def test_constraints_that_do_not_bind_are_left_out(postgres_url: str) -> None:
         connection.execute("CREATE TABLE odd.c (p int REFERENCES odd.p, q int UNIQUE DEFERRABLE)")
         connection.execute("ALTER TABLE odd.c ADD FOREIGN KEY (q) REFERENCES odd.p NOT VALID")
         connection.execute("ALTER TABLE odd.c ADD CHECK (p > 0) NOT VALID")
+        connection.execute("CREATE TABLE odd.base (id int PRIMARY KEY)")
+        connection.execute("CREATE TABLE odd.heir () INHERITS (odd.base)")
+        connection.execute("CREATE OR REPLACE FUNCTION odd.mine() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'")
     engine = Postgres(postgres_url)
     catalog = engine.catalog()
     engine.close()
+    base = catalog.find("base", "odd")
+    assert base is not None
+    assert base.primary_key == (), "rows of an heir may repeat the parent's key"
+    assert "mine" not in catalog.functions
     parent, child = catalog.find("p", "odd"), catalog.find("c", "odd")
     assert parent is not None
     assert child is not None
