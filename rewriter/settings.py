@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
@@ -17,7 +18,7 @@ def _home() -> Path:
 class Settings(BaseSettings):
     """Settings with their defaults. ``Settings.load()`` reads them and raises UsageError naming a bad one."""
 
-    model_config = SettingsConfigDict(env_prefix="REWRITER_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="REWRITER_", env_ignore_empty=True, extra="ignore")
 
     target: SecretStr | None = Field(None, description="URL of the target when a command or the service names none")
     store: SecretStr | None = Field(
@@ -42,6 +43,13 @@ class Settings(BaseSettings):
         return self.target.get_secret_value() if self.target is not None else None
 
     @property
+    def cache_directory(self) -> Path:
+        """Where benchmark data and the embedded Postgres are kept; may not exist yet."""
+        if self.cache is not None:
+            return self.cache
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rewriter"
+
+    @property
     def store_url(self) -> str:
         """The store's URL; the default file's directory is made when the store is opened."""
         if self.store is not None:
@@ -54,7 +62,7 @@ def as_markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting is an environment variable.",
+        "Every setting is an environment variable; an empty one counts as not set.",
         "",
         "| variable | default | meaning |",
         "|---|---|---|",

@@ -22,9 +22,10 @@ from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
 from tpc.data import query_texts, workload_texts
-from tpc.load import Tell, load, target_for
+from tpc.load import load, target_for
 from tpc.outcome import Outcome
 from tpc.run import RunPolicy, run
+from tpc.source import Tell
 from tpc.suites import SUITES, Suite
 from tpc.table import as_markdown, as_rich, summary
 

@@ -6,20 +6,17 @@ The generators come from extension wheels, so nothing is fetched at run time. Th
 
 from __future__ import annotations
 
-import os
+import fcntl
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from rewriter.errors import TargetError, UsageError
+from rewriter.settings import Settings
 from tpc.suites import Suite
-
-
-def cache_directory() -> Path:
-    """Where data is kept: ``REWRITER_CACHE`` or the user's cache directory."""
-    base = os.environ.get("REWRITER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rewriter"
 
 
 def extension_file(suite: Suite) -> Path:
@@ -31,33 +28,59 @@ def extension_file(suite: Suite) -> Path:
     return found[0]
 
 
+def quoted(text: object) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
 _GENERATE = """
 import duckdb, sys
-extension, generator, scale, path = sys.argv[1:]
+load, call, path = sys.argv[1:]
 connection = duckdb.connect(path)
-connection.execute(f"LOAD '{extension}'")
-connection.execute(f"CALL {generator}(sf={float(scale):g})")
+connection.execute(load)
+connection.execute(call)
 connection.close()
 """
 
 
 def data_file(suite: Suite, scale: float) -> Path:
-    """The DuckDB file with the suite's tables at ``scale`` (1 is about 1 GB of text), made now if it is not there."""
-    directory = cache_directory() / "tpc"
-    directory.mkdir(parents=True, exist_ok=True)
+    """The DuckDB file with the suite's tables at ``scale`` (1 is about 1 GB of text), made now if it is not there.
+
+    Whoever asks while another process makes it waits for that one. Raises UsageError, TargetError.
+    """
+    directory = Settings.load().cache_directory / "tpc"
     path = directory / f"{suite.label(scale)}.duckdb"
-    if path.is_file():
-        return path
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _alone(path.with_suffix(".lock")):
+            if not path.is_file():
+                _generate(suite, scale, path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot keep data in {directory}: {error.strerror}", hint="set REWRITER_CACHE to a writable directory"
+        ) from None
+    return path
+
+
+def _generate(suite: Suite, scale: float, path: Path) -> None:
     partial = path.with_suffix(".partial")
     for stale in (partial, partial.with_name(f"{partial.name}.wal")):
         stale.unlink(missing_ok=True)
-    arguments = [str(extension_file(suite)), suite.generator, str(scale), str(partial)]
-    done = subprocess.run([sys.executable, "-c", _GENERATE, *arguments], capture_output=True, text=True, check=False)
+    load = f"LOAD {quoted(extension_file(suite))}"
+    call = f"CALL {suite.generator}(sf = {scale:g})"
+    arguments = [sys.executable, "-c", _GENERATE, load, call, str(partial)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = (done.stderr.strip().splitlines() or [f"the generator ended with {done.returncode}"])[-1]
         raise TargetError(f"generating {suite.label(scale)} failed: {last}", hint="is there enough disk and memory?")
     partial.rename(path)
-    return path
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, also when the process dies
+        yield
 
 
 def query_texts(suite: Suite) -> dict[str, str]:
@@ -65,7 +88,7 @@ def query_texts(suite: Suite) -> dict[str, str]:
     import duckdb
 
     with duckdb.connect(":memory:") as connection:
-        connection.execute(f"LOAD '{extension_file(suite)}'")
+        connection.execute(f"LOAD {quoted(extension_file(suite))}")
         rows = connection.execute(f"SELECT query_nr, query FROM {suite.queries}() ORDER BY query_nr").fetchall()
     return {str(number): str(text) for number, text in rows}
 

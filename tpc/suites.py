@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ForeignKeys = dict[str, list[tuple[str, str, str]]]  # table: (columns, parent, parent's columns)
+ForeignKey = tuple[str, str, str]  # own columns, parent, the parent's columns
+ForeignKeys = dict[str, list[ForeignKey]]  # by table
 
 
 @dataclass(frozen=True)

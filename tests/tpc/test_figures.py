@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from rewriter.errors import UsageError
 from tpc.data import query_texts, workload_texts
-from tpc.load import load, target_for
+from tpc.load import load
 from tpc.outcome import Outcome, figures, peer_figures
 from tpc.suites import DS, SUITES, H
 from tpc.table import as_markdown, summary
@@ -61,31 +60,12 @@ def test_every_suite_has_its_queries_and_declares_its_keys() -> None:
                 assert suite.primary_keys[parent] == referenced
 
 
-def test_each_scale_has_a_place_of_its_own() -> None:
-    assert target_for(DS, 0.1, "embedded:") == "embedded:?dbname=tpcds_0_1"
-    assert target_for(DS, 1.0, "postgresql://host/db") == "postgresql://host/db"
-
-
 def test_a_workload_is_a_folder_of_sql_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         workload_texts(tmp_path)
     for name in ("10a", "2b", "1a"):
         (tmp_path / f"{name}.sql").write_text("SELECT 1")
     assert list(workload_texts(tmp_path)) == ["1a", "2b", "10a"]
-
-
-def test_data_is_loaded_with_its_keys_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REWRITER_CACHE", str(tmp_path))
-    target = tmp_path / "h.duckdb"
-    told: list[str] = []
-    load(H, 0.01, f"duckdb://{target}", lambda what, done, total: told.append(what))
-    assert "lineitem" in told
-    with duckdb.connect(str(target), read_only=True) as connection:
-        kinds = connection.execute("SELECT constraint_type, count(*) FROM duckdb_constraints() GROUP BY 1").fetchall()
-        assert dict(kinds)["PRIMARY KEY"] == 8
-        assert dict(kinds)["FOREIGN KEY"] >= 8
-        assert connection.execute("SELECT count(*) FROM lineitem").fetchone() != (0,)
-    assert load(H, 0.01, f"duckdb://{target}", lambda what, done, total: None) == [f"{target} is there already"]
 
 
 @pytest.mark.slow
