@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -34,10 +34,10 @@ def code(document: RuleDocument) -> RuleCode:
     return rewrites
 
 
-def executable(dialect: str) -> tuple[RuleDocument, ...]:
-    """The stable rules that can be run for a dialect."""
+def executable(dialect: str, version: Sequence[int] = ()) -> tuple[RuleDocument, ...]:
+    """The stable rules that can be run for a dialect and are worth trying on a version of its engine."""
     return tuple(
         document
         for document in discover()
-        if document.executable and document.status == "stable" and dialect in document.dialects
+        if document.executable and document.status == "stable" and document.pays_on(dialect, version)
     )

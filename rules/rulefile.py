@@ -14,7 +14,7 @@ A document has YAML front matter and these sections, in this order::
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,21 @@ SECTIONS = (
     "Leaves alone",
     "Wrong without the precondition",
 )
+
+
+@dataclass(frozen=True)
+class VersionBound:
+    """One bound on an engine's version, such as ``<18`` or ``>=1.4``; more digits in the version are ignored."""
+
+    operator: str
+    version: tuple[int, ...]
+
+    def admits(self, version: Sequence[int]) -> bool:
+        given = tuple(version[: len(self.version)])
+        return given < self.version if self.operator == "<" else given >= self.version
+
+    def __str__(self) -> str:
+        return self.operator + ".".join(map(str, self.version))
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,11 @@ class Wrong:
 
 @dataclass(frozen=True)
 class RuleDocument:
-    """One rule. ``name`` is ``family/stem``; ``executable`` says whether code of the same stem stands beside it."""
+    """One rule. ``name`` is ``family/stem``; ``executable`` says whether code of the same stem stands beside it.
+
+    ``versions`` bounds, per dialect, the engine versions on which the rule is tried: where the engine does the same by
+    itself, it is not. ``seen`` says where a query of the rule's kind was met, when no public workload has one.
+    """
 
     name: str
     path: Path
@@ -75,6 +94,8 @@ class RuleDocument:
     equivalence: str
     dialects: tuple[str, ...]
     source: str
+    versions: Mapping[str, tuple[VersionBound, ...]]
+    seen: str
     rule: str
     why: str
     precondition: str
@@ -93,6 +114,12 @@ class RuleDocument:
     @property
     def family(self) -> str:
         return self.name.partition("/")[0]
+
+    def pays_on(self, dialect: str, version: Sequence[int]) -> bool:
+        """Whether the rule is tried on an engine; an unknown version (empty) counts as any."""
+        if dialect not in self.dialects:
+            return False
+        return not version or all(bound.admits(version) for bound in self.versions.get(dialect, ()))
 
 
 @dataclass(frozen=True)
@@ -134,6 +161,8 @@ def parse_rule(text: str, path: Path) -> RuleDocument:
         equivalence=equivalence,
         dialects=tuple(dialects),
         source=source.strip(),
+        versions=_versions(front.get("versions", {}), tuple(dialects), path),
+        seen=_optional_text(front, "seen", path),
         rule=_prose(sections, "Rule", path),
         why=_prose(sections, "Why it helps", path),
         precondition=_prose(sections, "Precondition", path),
@@ -169,6 +198,28 @@ def _one_of(front: dict[str, object], key: str, allowed: tuple[str, ...], path: 
     if value not in allowed:
         raise RuleFileError(f"{path}:1: {key} must be one of {', '.join(allowed)}, not {value!r}")
     return str(value)
+
+
+def _optional_text(front: dict[str, object], key: str, path: Path) -> str:
+    value = front.get(key, "")
+    if not isinstance(value, str):
+        raise RuleFileError(f"{path}:1: {key} must be text")
+    return value.strip()
+
+
+def _versions(value: object, dialects: tuple[str, ...], path: Path) -> dict[str, tuple[VersionBound, ...]]:
+    """``{postgres: ">=14, <18"}`` as bounds per dialect."""
+    if not isinstance(value, dict) or any(dialect not in dialects for dialect in value):
+        raise RuleFileError(f"{path}:1: versions must map dialects of the rule to bounds such as '<18'")
+    found = {}
+    for dialect, text in value.items():
+        bounds = [re.fullmatch(r"(<|>=)\s*(\d+(?:\.\d+)*)", part.strip()) for part in str(text).split(",")]
+        if not all(bounds):
+            raise RuleFileError(f"{path}:1: the bounds {text!r} cannot be read", hint="write '<18' or '>=14, <18'")
+        found[dialect] = tuple(
+            VersionBound(bound.group(1), tuple(map(int, bound.group(2).split(".")))) for bound in bounds if bound
+        )
+    return found
 
 
 def _sections(body: str, offset: int, path: Path) -> dict[str, tuple[str, int]]:

@@ -45,7 +45,7 @@ class RuleSearch:
 
     def candidates(self, query: Query, facts: Facts, budget: Budget) -> Generator[Candidate, Feedback, None]:
         deadline = time.monotonic() + budget.seconds
-        rules = executable(query.dialect)
+        rules = executable(query.dialect, facts.version)
         frontier = [_State(0.0, 0, query.tree, ())]
         seen = {_fingerprint(query.tree, query.dialect)}
         count = 0

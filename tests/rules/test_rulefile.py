@@ -46,6 +46,9 @@ def test_a_good_document_is_read() -> None:
         (("status: draft", "status: maybe"), ":1"),
         (("dialects: [postgres]", "dialects: [oracle]"), ":1"),
         (("source: somebody", "source: ''"), ":1"),
+        (("source: somebody", "source: somebody\nversions: {postgres: 'before 18'}"), "before 18"),
+        (("source: somebody", "source: somebody\nversions: {duckdb: '<2'}"), ":1"),
+        (("source: somebody", "source: somebody\nseen: [1]"), ":1"),
         (("status: draft", "status: [draft"), ":"),
         (("## Precondition", "## Conditions"), ":16"),
         (("## Why it helps", "## Rule"), ":12"),
@@ -62,6 +65,19 @@ def test_a_bad_document_is_refused_with_its_place(change: tuple[str, str], place
     with pytest.raises(RuleFileError) as caught:
         parse_rule(text, PATH)
     assert place in caught.value.message
+
+
+def test_versions_bound_where_a_rule_is_tried() -> None:
+    text = GOOD.replace("source: somebody", "source: somebody\nversions: {postgres: '>=14, <18'}")
+    document = parse_rule(text, PATH)
+    assert [document.pays_on("postgres", version) for version in ((13, 9), (14, 0), (17, 5), (18, 0), ())] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert not document.pays_on("duckdb", (1, 5))
 
 
 def test_a_section_out_of_order_is_refused() -> None:
