@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rewriter.assess import Assessor, Entrant
 from rewriter.candidates import default_sources
-from rewriter.candidates.base import Budget, CandidateSource
+from rewriter.candidates.base import Budget, CandidateSource, Depth
 from rewriter.choose import ChoicePolicy, decide
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
@@ -21,7 +22,6 @@ from rewriter.errors import EngineError, RewriterError, UsageError
 from rewriter.measure import RacePolicy, race
 from rewriter.parse import named, parse
 from rewriter.records import (
-    Candidate,
     Decision,
     Event,
     Feedback,
@@ -40,6 +40,7 @@ from rewriter.verify import Verifier
 from rules.facts import Facts
 
 PATIENCE = 4  # times the certification's seconds, where these did not suffice for enough databases
+PLANS = 8  # candidates whose plan may be asked for, for each that may be verified
 CERTIFIED_UNMEASURED = 3  # candidates that get their full evidence when nothing can be measured
 
 
@@ -48,8 +49,9 @@ class Policy:
     """What the user demands and what the work may cost. Times are seconds.
 
     ``require``: weakest verdict accepted. ``margin``: least speedup worth a change. ``timeout``: longest a single run
-    of any query may take on the target. ``search_seconds`` and ``candidates`` bound the search, ``verify_seconds``
-    the certification of one winner, ``race_seconds`` the repetitions of a race, ``racers`` its entrants.
+    of any query may take on the target. ``search_seconds`` and ``candidates`` (screened ones) bound the search and the
+    trial runs in it, ``trial_seconds`` one such run; ``verify_seconds`` bounds the certification of one winner,
+    ``race_seconds`` the repetitions of a race, ``racers`` its entrants.
     ``least_databases``: generated databases that the verdict ``tested`` must rest on (a machine under load may not
     manage more than a handful in the time given, and a handful is no evidence).
     """
@@ -57,11 +59,12 @@ class Policy:
     require: VerdictKind = VerdictKind.TESTED
     margin: float = 1.1
     timeout: float = 60.0
-    search_seconds: float = 20.0
+    search_seconds: float = 30.0
     candidates: int = 80
+    trial_seconds: float = 5.0
     verify_seconds: float = 10.0
     race_seconds: float = 20.0
-    racers: int = 8
+    racers: int = 6
     least_databases: int = 30
     seed: int = 0
 
@@ -73,29 +76,20 @@ class Policy:
             )
         if self.margin < 1.0:
             raise UsageError("the margin must be at least 1.0", hint="1.1 means: at least 10 percent faster")
-        for field in ("timeout", "search_seconds", "verify_seconds", "race_seconds"):
+        for field in ("timeout", "search_seconds", "trial_seconds", "verify_seconds", "race_seconds"):
             if getattr(self, field) <= 0:
                 raise UsageError(f"{field} must be more than 0 seconds")
 
 
 EFFORTS: Mapping[str, Policy] = {
-    "quick": Policy(search_seconds=3.0, candidates=16, verify_seconds=1.0, race_seconds=2.0, racers=4),
+    "quick": Policy(
+        search_seconds=8.0, candidates=24, trial_seconds=2.0, verify_seconds=2.0, race_seconds=6.0, racers=3
+    ),
     "normal": Policy(),
-    "thorough": Policy(search_seconds=120.0, candidates=400, verify_seconds=60.0, race_seconds=60.0, racers=16),
+    "thorough": Policy(
+        search_seconds=180.0, candidates=400, trial_seconds=20.0, verify_seconds=60.0, race_seconds=60.0, racers=16
+    ),
 }
-
-
-@dataclass(frozen=True)
-class _Entrant:
-    """A candidate that passed its screening."""
-
-    candidate: Candidate
-    verdict: Verdict
-    plan: Plan | None
-
-    @property
-    def cost(self) -> float:
-        return self.plan.cost if self.plan is not None and self.plan.cost is not None else float("inf")
 
 
 class _Clock:
@@ -177,8 +171,7 @@ class _Job:
         with self.clock.stage("verify"):
             judge = self.engine if self.engine.capabilities.runs else None
             verifier = Verifier(query, self.hunter, judge, seed=self.policy.seed)
-        entrants = self._search(query, sources, verifier)
-        racers = self._select(entrants)
+        racers = self._search(query, original_plan, sources, verifier)
         measurements = self._measure(query, racers, also)
         decision, verdict = self._choose(racers, measurements, verifier)
         plans = {entrant.candidate.id: entrant.plan for entrant in racers}
@@ -211,70 +204,40 @@ class _Job:
             self.notes.append(f"the original could not be explained: {error.message}")
             return query, None
 
-    def _search(self, query: Query, sources: Sequence[CandidateSource], verifier: Verifier) -> list[_Entrant]:
-        """Ask every source for candidates and tell it how each fared; the survivors, in the order they came."""
-        entrants: list[_Entrant] = []
-        budget = Budget(self.policy.search_seconds, self.policy.candidates)
+    def _search(
+        self, query: Query, original_plan: Plan | None, sources: Sequence[CandidateSource], verifier: Verifier
+    ) -> list[Entrant]:
+        """Ask every source for candidates and tell it how each fared; those worth racing, best first."""
+        assessor = Assessor(self.engine, query, verifier, self.parameters, self._trial(query), self.clock.stage)
+        original = assessor.original(original_plan)
+        budget = Budget(self.policy.search_seconds, self.policy.candidates, PLANS * self.policy.candidates)
+        known: set[str] = set()
         for source in sources:
-            generator = source.candidates(query, Facts(query.catalog), budget)
+            generator = source.candidates(query, Facts(query.catalog), budget, original)
             feedback: Feedback | None = None
             while True:
                 with self.clock.stage("candidates"):
                     try:
-                        candidate = next(generator) if feedback is None else generator.send(feedback)
+                        proposal = next(generator) if feedback is None else generator.send(feedback)
                     except StopIteration:
                         break
-                self.seen += 1
-                message = f"{self.seen} found, {len(entrants)} passed screening"
-                self.progress(Event("candidates", message, self.seen, self.policy.candidates))
-                entrant, feedback = self._screen(candidate, verifier)
-                if entrant is not None:
-                    entrants.append(entrant)
-        return entrants
+                known.add(proposal.candidate.id)
+                self.seen = len(known)
+                if proposal.depth is not Depth.PLAN:
+                    message = f"{self.seen} found, {len(assessor.entrants)} passed screening"
+                    self.progress(Event("candidates", message, len(assessor.entrants), self.policy.candidates))
+                feedback = assessor.assess(proposal)
+        racers = assessor.racers(self.policy.racers)
+        self.losers.extend(assessor.losers)
+        return racers
 
-    def _screen(self, candidate: Candidate, verifier: Verifier) -> tuple[_Entrant | None, Feedback]:
-        plan: Plan | None = None
-        try:
-            with self.clock.stage("candidates"):
-                if self.engine.capabilities.explains:
-                    plan = self.engine.explain(candidate.sql)
-                elif self.engine.capabilities.binds:
-                    self.engine.bind(candidate.sql)
-        except EngineError as error:
-            self.losers.append(Loser(candidate, "bind", error.message))
-            return None, Feedback(rejected=error.message)
-        with self.clock.stage("verify"):
-            verdict = verifier.screen(candidate.tree)
-        cost = plan.cost if plan is not None else None
-        if verdict.kind is VerdictKind.REFUTED:
-            self.losers.append(Loser(candidate, "verify", verdict.reason, verdict))
-            return None, Feedback(rejected=verdict.reason, verdict=verdict, cost=cost)
-        return _Entrant(candidate, verdict, plan), Feedback(verdict=verdict, cost=cost)
+    def _trial(self, query: Query) -> float | None:
+        """The seconds that a trial run may take; None when the target is not to be run on, or values are missing."""
+        if not self.engine.capabilities.runs or (query.parameters and not self.parameters):
+            return None
+        return min(self.policy.timeout, self.policy.trial_seconds)
 
-    def _select(self, entrants: Sequence[_Entrant]) -> list[_Entrant]:
-        """The entrants of the race: cheapest first, but every set of rules gets its best one in before any its second.
-
-        Plan cost is a weak judge, so it only orders; variants of one idea must not crowd out another idea.
-        """
-        ranked = sorted(entrants, key=lambda entrant: entrant.cost)
-        taken_per_idea: dict[frozenset[str], int] = {}
-        rounds: list[tuple[int, int, _Entrant]] = []
-        for position, entrant in enumerate(ranked):
-            idea = frozenset(entrant.candidate.rules)
-            turn = taken_per_idea.get(idea, 0)
-            taken_per_idea[idea] = turn + 1
-            rounds.append((turn, position, entrant))
-        ordered = [entrant for _, _, entrant in sorted(rounds, key=lambda item: item[:2])]
-        chosen, rest = ordered[: self.policy.racers], ordered[self.policy.racers :]
-        self.losers.extend(
-            Loser(
-                entrant.candidate, "cost", "not raced: others of its kind or cheaper ones went first", entrant.verdict
-            )
-            for entrant in rest
-        )
-        return sorted(chosen, key=lambda entrant: entrant.cost)
-
-    def _measure(self, query: Query, racers: Sequence[_Entrant], also: Mapping[str, str]) -> tuple[Measurement, ...]:
+    def _measure(self, query: Query, racers: Sequence[Entrant], also: Mapping[str, str]) -> tuple[Measurement, ...]:
         if not self.engine.capabilities.runs:
             self.notes.append("measuring was skipped: the target is a schema without a database")
             return ()
@@ -303,7 +266,7 @@ class _Job:
         return (*timed, *rejected)
 
     def _choose(
-        self, racers: Sequence[_Entrant], measurements: tuple[Measurement, ...], verifier: Verifier
+        self, racers: Sequence[Entrant], measurements: tuple[Measurement, ...], verifier: Verifier
     ) -> tuple[Decision, Verdict | None]:
         """Certify whoever would win, until one holds or none is left."""
         if not any(measurement.label == "original" for measurement in measurements):
@@ -336,7 +299,7 @@ class _Job:
         tried = verdict.adequacy.databases if verdict.adequacy is not None else 0
         return verdict.kind is VerdictKind.TESTED and tried < self.policy.least_databases
 
-    def _certified(self, racers: Sequence[_Entrant], verifier: Verifier) -> Decision:
+    def _certified(self, racers: Sequence[Entrant], verifier: Verifier) -> Decision:
         """Without measurements nobody is chosen; the first few candidates still get their full evidence."""
         for entrant in racers[:CERTIFIED_UNMEASURED]:
             self.progress(Event("verify", f"certifying {entrant.candidate.id}"))

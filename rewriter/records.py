@@ -59,10 +59,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Step:
-    """One application of a rule: its name and what it did, in a sentence for people."""
+    """One application of a rule: its name, what it did in a sentence for people, and the whole query after it."""
 
     rule: str
     summary: str
+    sql: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What the pipeline tells a candidate source about the candidate it has just yielded.
+    """What the pipeline tells a candidate source about a candidate that it has just proposed.
 
-    ``rejected`` is None or the reason why this candidate is out (does not bind, refuted, too costly); ``verdict`` and
-    ``cost`` (the engine's own unit) are None where not tried.
+    ``rejected`` is None or the reason why this candidate is out (does not bind, refuted, another number of rows);
+    the others are None where not asked or not to be had. ``seconds`` is the time of one run on the target,
+    ``stopped_after`` the limit (seconds) at which that run was stopped.
     """
 
     rejected: str | None = None
     verdict: Verdict | None = None
-    cost: float | None = None
+    plan: Plan | None = None
+    seconds: float | None = None
+    stopped_after: float | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """The plan's cost in the engine's own unit."""
+        return self.plan.cost if self.plan is not None else None
 
 
 class VerdictKind(StrEnum):

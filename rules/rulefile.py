@@ -79,7 +79,7 @@ class Wrong:
     line: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RuleDocument:
     """One rule. ``name`` is ``family/stem``; ``executable`` says whether code of the same stem stands beside it.
 

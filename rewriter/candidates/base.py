@@ -1,9 +1,10 @@
-"""The contract of a candidate source: a generator that yields candidates and is sent feedback on each."""
+"""The contract of a candidate source: a generator that yields proposals and is sent feedback on each."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from rewriter.records import Candidate, Feedback, Query
@@ -12,22 +13,45 @@ from rules.facts import Facts
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a source may spend on one query: wall seconds (its own work and the feedback together) and
-    candidates."""
+    """How much a source may spend on one query: wall seconds (its own work and the feedback together), and candidates
+    that are verified. Plans alone are cheap: ``plans`` candidates may be asked about."""
 
     seconds: float = 10.0
     candidates: int = 60
+    plans: int = 600
+
+
+class Depth(StrEnum):
+    """How much a source wants to know about a candidate, cheapest first: the engine's plan, the verdict of a screening
+    as well, the time of one run on the target as well (where the target may be run on; else as ``VERDICT``)."""
+
+    PLAN = "plan"
+    VERDICT = "verdict"
+    TIME = "time"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate, and what its source asks about it. One that was only asked about its plan is no entrant of the race;
+    the same candidate may be proposed again, for more."""
+
+    candidate: Candidate
+    depth: Depth = Depth.VERDICT
 
 
 class CandidateSource(Protocol):
-    """Yields candidates best guess first; after each yield it receives that candidate's Feedback.
+    """Yields proposals best guess first; after each yield it receives the Feedback on it.
+
+    ``original`` is the Feedback on the original itself: its plan, and the time of one run where it could be run.
 
     A source imports no engine and no verifier: what it needs to know comes as feedback. It never yields the original
-    or the same tree twice, stops by itself when it has no more ideas or its budget is spent, and never raises for a
-    query it cannot treat (it yields nothing).
+    or the same tree under two ids, stops by itself when it has no more ideas or its budget is spent, and never raises
+    for a query it cannot treat (it yields nothing).
     """
 
     @property
     def name(self) -> str: ...
 
-    def candidates(self, query: Query, facts: Facts, budget: Budget) -> Generator[Candidate, Feedback, None]: ...
+    def candidates(
+        self, query: Query, facts: Facts, budget: Budget, original: Feedback
+    ) -> Generator[Proposal, Feedback, None]: ...

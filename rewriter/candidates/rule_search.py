@@ -1,8 +1,11 @@
-"""Best-first search over sequences of executable rules.
+"""Best-first search over sequences of executable rules, steered by measured time.
 
 A state is a query; its successors are what every rule makes of it at every place. Equal states (up to formatting) are
-visited once. The engine's plan cost orders the frontier and nothing else: it is a weak judge of time, so a state that
-looks dear is expanded later and not dropped, and every rule's first result comes before another rule's second.
+visited once, and a state with the very plan of another one is not run again. Two kinds of work share one queue: trying
+a successor (screen it, run it once) and expanding a state (apply every rule to it). A successor that turned out
+faster is expanded before its remaining siblings are tried, because most steps commute: the siblings' rules get their
+turn on it. Which rules paid, on this query and on earlier ones, orders what is tried first; plan cost only nudges,
+because it misjudges half of the real winners.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from rewriter.candidates.base import Budget
-from rewriter.records import Candidate, Feedback, Query, Step
+from rewriter.candidates.base import Budget, Depth, Proposal
+from rewriter.candidates.experience import Experience
+from rewriter.records import Candidate, Feedback, Plan, Query, Step
 from rules.discovery import code, executable
 from rules.facts import Facts
 from rules.rulefile import RuleDocument
@@ -26,63 +30,155 @@ from rules.rulefile import RuleDocument
 log = logging.getLogger(__name__)
 
 MAX_STEPS = 8
-PER_RULE_AND_STATE = 12  # successors that one rule may give one state
-STEP_DISCOUNT = 0.15  # how much of its rank (orders of magnitude of cost) a state loses per step
+PER_RULE_AND_STATE = 8  # successors that one rule may give one state
+HOPELESS = 1e4  # times the original's plan cost; real winners have been priced at 25 times it
+# All of the following are orders of magnitude of time.
+COST_WEIGHT, COST_RANGE = 0.15, 0.4  # how much a cost ratio counts, and how far at most
+TURN = 0.12  # what each further result of the same rule on the same state is put back by
+EXPANSION = 0.05  # what expanding a state is put back by, against trying a successor of as fast a state
+SAME_PLAN = 0.3  # what a state is put back by whose plan is that of its parent
+
+
+@dataclass
+class _State:
+    """A query on the way. ``value`` is log10 of its seconds, or of its plan cost where nothing can be run."""
+
+    tree: exp.Query
+    steps: tuple[Step, ...]
+    value: float
+    cost: float | None
+    candidate: Candidate | None = None
 
 
 @dataclass(order=True)
-class _State:
-    rank: float
+class _Task:
+    """To expand ``state``, or to try it when it has not been tried."""
+
+    priority: float
     number: int
-    tree: exp.Query = field(compare=False)
-    steps: tuple[Step, ...] = field(compare=False)
+    state: _State = field(compare=False)
+    parent: _State | None = field(compare=False, default=None)  # given: to be tried
 
 
 class RuleSearch:
-    """Candidates from the executable rules of the catalogue."""
+    """Candidates from the executable rules of the catalogue. ``experience`` orders them by what paid before."""
 
     name = "rules"
 
-    def candidates(self, query: Query, facts: Facts, budget: Budget) -> Generator[Candidate, Feedback, None]:
-        deadline = time.monotonic() + budget.seconds
-        rules = executable(query.dialect, facts.version)
-        frontier = [_State(0.0, 0, query.tree, ())]
-        seen = {_fingerprint(query.tree, query.dialect)}
-        count = 0
-        while frontier and count < budget.candidates and time.monotonic() < deadline:
-            state = heapq.heappop(frontier)
-            if len(state.steps) >= MAX_STEPS:
+    def __init__(self, experience: Experience | None = None) -> None:
+        self.experience = experience or Experience()
+
+    def candidates(
+        self, query: Query, facts: Facts, budget: Budget, original: Feedback
+    ) -> Generator[Proposal, Feedback, None]:
+        yield from _Search(query, facts, budget, self.experience).run(original)
+
+
+class _Search:
+    def __init__(self, query: Query, facts: Facts, budget: Budget, experience: Experience) -> None:
+        self.query = query
+        self.facts = facts
+        self.budget = budget
+        self.experience = experience
+        self.deadline = time.monotonic() + budget.seconds
+        self.rules = executable(query.dialect, facts.version)
+        self.queue: list[_Task] = []
+        self.seen = {_fingerprint(query.tree, query.dialect)}
+        self.plans: set[str] = set()
+        self.paid: dict[str, float] = {}  # by rule: what it did to the time of this query, when last tried
+        self.count = self.tried = self.asked = 0
+
+    def run(self, original: Feedback) -> Generator[Proposal, Feedback, None]:
+        if original.plan is not None:
+            self.plans.add(_shape(original.plan))
+        self._push(_State(self.query.tree, (), _value(original, 0.0), original.cost), EXPANSION)
+        while self.queue and self._affordable():
+            task = heapq.heappop(self.queue)
+            if task.parent is not None:
+                yield from self._try(task.state, task.parent)
+            elif len(task.state.steps) < MAX_STEPS:
+                yield from self._expand(task.state)
+
+    def _affordable(self) -> bool:
+        return (
+            self.tried < self.budget.candidates and self.asked < self.budget.plans and time.monotonic() < self.deadline
+        )
+
+    def _push(self, state: _State, later: float, parent: _State | None = None) -> None:
+        self.count += 1
+        heapq.heappush(self.queue, _Task(state.value + later, self.count, state, parent))
+
+    def _expand(self, state: _State) -> Generator[Proposal, Feedback, None]:
+        """Ask for the plan of every successor, and queue each for its trial."""
+        turns: dict[str, int] = {}
+        for document, tree in self._successors(state.tree):
+            if not self._affordable():
+                return
+            mark = _fingerprint(tree, self.query.dialect)
+            if mark in self.seen or not _sound_columns(tree):
                 continue
-            for document, tree in _successors(state.tree, rules, facts):
-                if count >= budget.candidates or time.monotonic() >= deadline:
-                    return
-                mark = _fingerprint(tree, query.dialect)
-                if mark in seen or not _sound_columns(tree):
-                    continue
-                seen.add(mark)
-                count += 1
-                steps = (*state.steps, Step(document.name, document.summary))
-                sql = tree.sql(dialect=query.dialect, pretty=True)
-                feedback = yield Candidate(f"r{count}", tree, sql, self.name, steps)
-                if feedback.rejected is not None:
-                    continue
-                rank = _rank(feedback.cost, len(steps))
-                heapq.heappush(frontier, _State(rank, count, tree, steps))
+            self.seen.add(mark)
+            self.asked += 1
+            sql = tree.sql(dialect=self.query.dialect, pretty=True)
+            steps = (*state.steps, Step(document.name, document.summary, sql))
+            candidate = Candidate(f"r{self.asked}", tree, sql, RuleSearch.name, steps)
+            feedback = yield Proposal(candidate, Depth.PLAN)
+            if feedback.rejected is not None:
+                continue
+            successor = _State(tree, steps, state.value, feedback.cost, candidate)
+            ratio = feedback.cost / state.cost if feedback.cost and state.cost else 1.0
+            if ratio > HOPELESS:
+                continue
+            shape = _shape(feedback.plan) if feedback.plan is not None else mark
+            if shape in self.plans:
+                self._push(successor, SAME_PLAN)
+                continue
+            self.plans.add(shape)
+            turn = turns[document.name] = turns.get(document.name, -1) + 1
+            cost = max(-COST_RANGE, min(COST_RANGE, COST_WEIGHT * math.log10(ratio)))
+            self._push(successor, cost + TURN * turn - self._promise(document.name), parent=state)
+
+    def _promise(self, rule: str) -> float:
+        """The orders of magnitude of time that a rule is expected to save."""
+        known = self.paid.get(rule)
+        return known if known is not None else self.experience.promise(rule, self.query.dialect)
+
+    def _try(self, state: _State, parent: _State) -> Generator[Proposal, Feedback, None]:
+        assert state.candidate is not None
+        self.tried += 1
+        feedback = yield Proposal(state.candidate, Depth.TIME)
+        if feedback.rejected is not None:
+            return
+        state.value = _value(feedback, parent.value)
+        rule = state.steps[-1].rule
+        gain = parent.value - state.value
+        if feedback.seconds is not None:
+            self.experience.learn(rule, self.query.dialect, gain)
+        # A rule may pay at one place of the query and not at another.
+        self.paid[rule] = max(gain, (self.paid.get(rule, gain) + gain) / 2)
+        self._push(state, EXPANSION)
+
+    def _successors(self, tree: exp.Query) -> Iterator[tuple[RuleDocument, exp.Query]]:
+        """What each rule makes of a state; the rules take turns, so that no rule's many places crowd out another's."""
+        running = [(document, _guarded(document, tree, self.facts)) for document in self.rules]
+        for _ in range(PER_RULE_AND_STATE):
+            still = []
+            for document, results in running:
+                result = next(results, None)
+                if result is not None:
+                    yield document, result
+                    still.append((document, results))
+            running = still
 
 
-def _successors(
-    tree: exp.Query, rules: tuple[RuleDocument, ...], facts: Facts
-) -> Iterator[tuple[RuleDocument, exp.Query]]:
-    """What each rule makes of a state; the rules take turns, so that no rule's many places crowd out another's one."""
-    running = [(document, _guarded(document, tree, facts)) for document in rules]
-    for _ in range(PER_RULE_AND_STATE):
-        still = []
-        for document, results in running:
-            result = next(results, None)
-            if result is not None:
-                yield document, result
-                still.append((document, results))
-        running = still
+def _value(feedback: Feedback, otherwise: float) -> float:
+    """log10 of the seconds measured; a run that was stopped counts a little more than its limit; without a run, of the
+    plan cost."""
+    if feedback.seconds is not None:
+        return math.log10(max(feedback.seconds, 1e-4))
+    if feedback.stopped_after is not None:
+        return math.log10(feedback.stopped_after) + 0.2
+    return math.log10(feedback.cost + 1.0) if feedback.cost is not None else otherwise
 
 
 def _guarded(document: RuleDocument, tree: exp.Query, facts: Facts) -> Iterator[exp.Query]:
@@ -97,10 +193,9 @@ def _fingerprint(tree: exp.Query, dialect: str) -> str:
     return tree.sql(dialect=dialect, comments=False)
 
 
-def _rank(cost: float | None, steps: int) -> float:
-    """Lower is expanded earlier: orders of magnitude of plan cost, with a bonus for depth so that sequences of rules
-    are followed to their end."""
-    return (math.log10(cost + 1.0) if cost is not None else 5.0) - STEP_DISCOUNT * steps
+def _shape(plan: Plan) -> str:
+    """The whole plan as text, estimates included: equal texts mean that the engine does the same work."""
+    return repr(plan)
 
 
 def _sound_columns(tree: exp.Query) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 from sqlglot import exp
 
-from rewriter.candidates.base import Budget
+from rewriter.candidates.base import Budget, Depth, Proposal
 from rewriter.engines import DuckDB, Postgres, SchemaOnly
 from rewriter.errors import QueryRejected, UnknownName, UsageError
 from rewriter.parse import read_schema
@@ -49,14 +49,19 @@ class _Saboteur:
     def __init__(self) -> None:
         self.told: list[Feedback] = []
 
-    def candidates(self, query: Query, facts: Facts, budget: Budget) -> Generator[Candidate, Feedback, None]:
+    def candidates(
+        self, query: Query, facts: Facts, budget: Budget, original: Feedback
+    ) -> Generator[Proposal, Feedback, None]:
+        assert original.seconds is not None
         wrong = query.tree.copy()
         wrong.set("where", None)
-        self.told.append((yield Candidate("wrong", wrong, wrong.sql(dialect="postgres"), self.name)))
+        candidate = Candidate("wrong", wrong, wrong.sql(dialect="postgres"), self.name)
+        self.told.append((yield Proposal(candidate, Depth.TIME)))
         broken = query.tree.copy()
         for column in broken.find_all(exp.Column):
             column.set("this", exp.to_identifier("nowhere"))
-        self.told.append((yield Candidate("broken", broken, broken.sql(dialect="postgres"), self.name)))
+        candidate = Candidate("broken", broken, broken.sql(dialect="postgres"), self.name)
+        self.told.append((yield Proposal(candidate)))
 
 
 def test_wrong_and_broken_candidates_are_told_and_never_run(shop: Postgres, hunter: DuckDB) -> None:
