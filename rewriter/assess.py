@@ -1,10 +1,12 @@
-"""Answers what sources ask about their candidates, as deep as they ask: plan, screening, one run on the target.
+"""Answers what sources ask about their candidates, as deep as they ask: plan, one run on the target, screening.
 
-Nothing that failed its screening is ever run on the target's data.
+A run comes before the screening, because most candidates turn out to be slow, and then nobody needs to know whether they
+are right: a run is read-only, bounded in time, and its rows are thrown away. What enters the race has been screened.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,13 +26,19 @@ FORLORN = 2  # entrants that are raced all the same
 
 @dataclass
 class Entrant:
-    """A candidate that passed its screening, with the time of its trial run as far as there was one."""
+    """A candidate that nothing speaks against so far: its screening and the time of its trial run, as far as done."""
 
     candidate: Candidate
-    verdict: Verdict
     plan: Plan | None
+    verdict: Verdict | None = None
     seconds: float | None = None
     stopped_after: float | None = None
+
+    @property
+    def screening(self) -> Verdict:
+        """The verdict of the screening, which whoever enters the race has."""
+        assert self.verdict is not None
+        return self.verdict
 
     @property
     def cost(self) -> float:
@@ -48,11 +56,11 @@ class Assessor:
     parameters: Row
     trial: float | None
     stage: Callable[[str], AbstractContextManager[None]]
-    entrants: dict[str, Entrant] = field(default_factory=dict)
     losers: list[Loser] = field(default_factory=list)
     best: float | None = None
     rows: int | None = None
     original_seconds: float | None = None
+    _known: dict[str, Entrant] = field(default_factory=dict)
     _plans: dict[str, Plan | None] = field(default_factory=dict)
 
     def original(self, plan: Plan | None) -> Feedback:
@@ -79,16 +87,32 @@ class Assessor:
             return Feedback(rejected=error.message)
         if proposal.depth is Depth.PLAN:
             return Feedback(plan=plan)
-        entrant = self.entrants.get(candidate.id)
+        entrant = self._known.get(candidate.id)
         if entrant is None:
-            with self.stage("verify"):
-                verdict = self.verifier.screen(candidate.tree)
-            if verdict.kind is VerdictKind.REFUTED:
-                self.losers.append(Loser(candidate, "verify", verdict.reason, verdict))
-                return Feedback(rejected=verdict.reason, verdict=verdict, plan=plan)
-            entrant = self.entrants[candidate.id] = Entrant(candidate, verdict, plan)
-        rejected = self._try(entrant) if proposal.depth is Depth.TIME and self.trial is not None else None
+            entrant = self._known[candidate.id] = Entrant(candidate, plan)
+        rejected: str | None = None
+        if proposal.depth is Depth.TIME and self.trial is not None:
+            rejected = self._try(entrant)
+        if rejected is None and (proposal.depth is Depth.VERDICT or self._promising(entrant)):
+            rejected = self._screen(entrant)
         return Feedback(rejected, entrant.verdict, plan, entrant.seconds, entrant.stopped_after)
+
+    def _promising(self, entrant: Entrant) -> bool:
+        """Whether an entrant may win, as far as its trial run tells; without any trial runs everybody may."""
+        if self.trial is None:
+            return True
+        return entrant.seconds is not None and entrant.seconds <= (self.best or math.inf) * PROMISING
+
+    def _screen(self, entrant: Entrant) -> str | None:
+        """Screen an entrant unless that is done; the reason why it is out, if it is."""
+        if entrant.verdict is None:
+            with self.stage("verify"):
+                entrant.verdict = self.verifier.screen(entrant.candidate.tree)
+        if entrant.verdict.kind is VerdictKind.REFUTED:
+            return self._out(entrant, "verify", entrant.verdict.reason)
+        if entrant.seconds is not None:
+            self.best = entrant.seconds if self.best is None else min(self.best, entrant.seconds)
+        return None
 
     def _plan(self, candidate: Candidate) -> Plan | None:
         if candidate.id not in self._plans:
@@ -116,33 +140,36 @@ class Assessor:
         if self.rows is not None and rows != self.rows:
             return self._out(entrant, "measure", f"returned {rows:,} rows where the original returned {self.rows:,}")
         entrant.seconds, entrant.stopped_after = seconds, None
-        self.best = seconds if self.best is None else min(self.best, seconds)
         return None
 
     def _out(self, entrant: Entrant, stage: str, reason: str) -> str:
-        del self.entrants[entrant.candidate.id]
+        del self._known[entrant.candidate.id]
         self.losers.append(Loser(entrant.candidate, stage, reason, entrant.verdict))
         return reason
 
+    @property
+    def screened(self) -> int:
+        """Candidates that have passed their screening so far."""
+        return sum(1 for entrant in self._known.values() if entrant.verdict is not None)
+
     def racers(self, most: int) -> list[Entrant]:
-        """Who enters the race, best first; all others become losers with the reason.
+        """Who enters the race, best first, screened; all others become losers with the reason.
 
         Where trial runs tell, those near the best time. Otherwise the cheapest by plan, but every set of rules gets its
         best one in before any its second: cost is a weak judge, and variants of one idea must not crowd out another.
         """
-        timed = sorted(
-            (entrant for entrant in self.entrants.values() if entrant.seconds is not None),
-            key=lambda entrant: entrant.seconds or 0.0,
-        )
-        if timed:
-            best = timed[0].seconds or 0.0
-            hopeful = self.original_seconds is None or best < OUT_OF_REACH * self.original_seconds
-            chosen = [entrant for entrant in timed if (entrant.seconds or 0.0) <= best * PROMISING + 0.002]
-            chosen = chosen[: most if hopeful else FORLORN]
-        else:
-            chosen = self._diverse()[:most]
+        chosen: list[Entrant] = []
+        timed = sorted((entry for entry in self._known.values() if entry.seconds is not None), key=_seconds)
+        for entrant in timed or self._diverse():
+            if timed and chosen and _seconds(entrant) > _seconds(chosen[0]) * PROMISING + 0.002:
+                break
+            hopeful = not timed or _seconds(entrant) < OUT_OF_REACH * (self.original_seconds or math.inf)
+            if len(chosen) >= (most if hopeful else min(most, FORLORN)):
+                break
+            if self._screen(entrant) is None:
+                chosen.append(entrant)
         names = {entrant.candidate.id for entrant in chosen}
-        for entrant in self.entrants.values():
+        for entrant in self._known.values():
             if entrant.candidate.id not in names:
                 self.losers.append(Loser(entrant.candidate, "cost", _why_not_raced(entrant), entrant.verdict))
         return chosen
@@ -150,11 +177,15 @@ class Assessor:
     def _diverse(self) -> list[Entrant]:
         turns: dict[frozenset[str], int] = {}
         rounds: list[tuple[int, int, Entrant]] = []
-        for position, entrant in enumerate(sorted(self.entrants.values(), key=lambda entrant: entrant.cost)):
+        for position, entrant in enumerate(sorted(self._known.values(), key=lambda entrant: entrant.cost)):
             idea = frozenset(entrant.candidate.rules)
             turns[idea] = turns.get(idea, -1) + 1
             rounds.append((turns[idea], position, entrant))
         return [entrant for _, _, entrant in sorted(rounds, key=lambda item: item[:2])]
+
+
+def _seconds(entrant: Entrant) -> float:
+    return entrant.seconds if entrant.seconds is not None else math.inf
 
 
 def _why_not_raced(entrant: Entrant) -> str:

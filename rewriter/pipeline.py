@@ -212,6 +212,7 @@ class _Job:
         original = assessor.original(original_plan)
         budget = Budget(self.policy.search_seconds, self.policy.candidates, PLANS * self.policy.candidates)
         known: set[str] = set()
+        tried = 0
         for source in sources:
             generator = source.candidates(query, Facts(query.catalog), budget, original)
             feedback: Feedback | None = None
@@ -224,8 +225,9 @@ class _Job:
                 known.add(proposal.candidate.id)
                 self.seen = len(known)
                 if proposal.depth is not Depth.PLAN:
-                    message = f"{self.seen} found, {len(assessor.entrants)} passed screening"
-                    self.progress(Event("candidates", message, len(assessor.entrants), self.policy.candidates))
+                    tried += 1
+                    message = f"{self.seen} found, {tried} tried, {assessor.screened} passed screening"
+                    self.progress(Event("candidates", message, tried, self.policy.candidates))
                 feedback = assessor.assess(proposal)
         racers = assessor.racers(self.policy.racers)
         self.losers.extend(assessor.losers)
@@ -274,7 +276,7 @@ class _Job:
         standing = list(racers)
         policy = ChoicePolicy(margin=self.policy.margin, require=VerdictKind.TESTED)
         while True:
-            decision = decide([(entry.candidate, entry.verdict) for entry in standing], measurements, policy)
+            decision = decide([(entry.candidate, entry.screening) for entry in standing], measurements, policy)
             winner = decision.chosen
             if winner is None:
                 return decision, None

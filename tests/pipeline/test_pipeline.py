@@ -56,7 +56,7 @@ class _Saboteur:
         wrong = query.tree.copy()
         wrong.set("where", None)
         candidate = Candidate("wrong", wrong, wrong.sql(dialect="postgres"), self.name)
-        self.told.append((yield Proposal(candidate, Depth.TIME)))
+        self.told.append((yield Proposal(candidate, Depth.VERDICT)))
         broken = query.tree.copy()
         for column in broken.find_all(exp.Column):
             column.set("this", exp.to_identifier("nowhere"))
@@ -64,7 +64,7 @@ class _Saboteur:
         self.told.append((yield Proposal(candidate)))
 
 
-def test_wrong_and_broken_candidates_are_told_and_never_run(shop: Postgres, hunter: DuckDB) -> None:
+def test_wrong_and_broken_candidates_are_told_and_never_raced(shop: Postgres, hunter: DuckDB) -> None:
     source = _Saboteur()
     report = rewrite(SLOW, shop, policy=QUICK, hunter=hunter, sources=[source])
     wrong, broken = source.told
