@@ -153,7 +153,7 @@ def own_aggregates(select: exp.Select) -> list[exp.AggFunc]:
         node
         for root in roots
         for node in root.walk(prune=lambda inner: isinstance(inner, exp.Query))
-        if isinstance(node, exp.AggFunc) and not _windowed(node)
+        if isinstance(node, exp.AggFunc) and not isinstance(node, exp.Grouping) and not _windowed(node)
     ]
 
 
