@@ -54,7 +54,7 @@ def _into_set_operation(query: exp.SetOperation, filters: Sequence[exp.Expr], fa
     if isinstance(query, exp.Union):
         if all(branch is None for branch in new):
             return None
-        if not query.args.get("distinct") and _same_types(old[0], old[1], facts):
+        if not query.args.get("distinct") and same_types(old[0], old[1], facts):
             only = new[1] if new[0] is None else new[0] if new[1] is None else None
             if only is not None:
                 return _named_like(only, query.named_selects)
@@ -83,14 +83,14 @@ def _by_position(part: exp.Expr, query: exp.SetOperation, branch: exp.Query) -> 
     return substitute(part, lambda node: None if node.table else exp.column(identifier(names[node.name])))
 
 
-def _same_types(left: exp.Query, right: exp.Query, facts: Facts) -> bool:
+def same_types(left: exp.Query, right: exp.Query, facts: Facts) -> bool:
     """Whether both branches give every column the same known type: the set operation's type is then that of either.
     Otherwise one branch alone could turn, say, a division of decimals into one of integers."""
     branches = [left, right]
     for index, branch in enumerate(branches):
         while isinstance(branch, exp.SetOperation):
             # Its own branches may differ; only when they are seen to agree is one of them spoken for by the other.
-            if not _same_types(branch.this, branch.expression, facts):
+            if not same_types(branch.this, branch.expression, facts):
                 return False
             branch = branch.this
         branches[index] = branch
