@@ -1,7 +1,7 @@
 """Answers what sources ask about their candidates, as deep as they ask: plan, one run on the target, screening.
 
-A run comes before the screening, because most candidates turn out to be slow, and then nobody needs to know whether they
-are right: a run is read-only, bounded in time, and its rows are thrown away. What enters the race has been screened.
+A run comes before the screening, because most candidates turn out to be slow, and then nobody needs to know whether
+they are right: a run is read-only, bounded in time, and its rows are thrown away. What enters the race is screened.
 """
 
 from __future__ import annotations

@@ -136,13 +136,16 @@ def rewrite_command(
     effort: Annotated[
         str, typer.Option("--effort", help="how long to search, verify and time: quick, normal or thorough")
     ] = "normal",
+    trace: Annotated[
+        bool, typer.Option("--trace", help="show what every step changed, and verify each step on its own")
+    ] = False,
     record: Annotated[bool, typer.Option("--record/--no-record", help="keep the outcome in the store")] = True,
 ) -> None:
     """Rewrite one SELECT: find candidates, verify, measure, and print the fastest verified one with its evidence."""
     with fail_softly():
         if effort not in EFFORTS:
             raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
-        policy = replace(EFFORTS[effort], require=_verdict_kind(require), timeout=timeout, margin=margin)
+        policy = replace(EFFORTS[effort], require=_verdict_kind(require), timeout=timeout, margin=margin, trace=trace)
         sql = read_statement(statement)
         with contextlib.closing(_engine(target, schema, dialect)) as engine, progress_bar("rewriting") as progress:
             report = rewrite(sql, engine, policy=policy, progress=progress, target=_shown(target, engine))
@@ -153,7 +156,7 @@ def rewrite_command(
         if as_json:
             _write_json(to_json(report))
         else:
-            print_terminal(report, data_console())
+            print_terminal(report, data_console(), trace=trace)
         if record:
             # The answer is already out: a store that fails must not turn it into a failure.
             try:

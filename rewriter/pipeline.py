@@ -22,6 +22,7 @@ from rewriter.errors import EngineError, RewriterError, UsageError
 from rewriter.measure import RacePolicy, race
 from rewriter.parse import named, parse
 from rewriter.records import (
+    Candidate,
     Decision,
     Event,
     Feedback,
@@ -53,7 +54,8 @@ class Policy:
     trial runs in it, ``trial_seconds`` one such run; ``verify_seconds`` bounds the certification of one winner,
     ``race_seconds`` the repetitions of a race, ``racers`` its entrants.
     ``least_databases``: generated databases that the verdict ``tested`` must rest on (a machine under load may not
-    manage more than a handful in the time given, and a handful is no evidence).
+    manage more than a handful in the time given, and a handful is no evidence). ``trace``: every step of the chosen
+    rewrite is verified against the one before it as well.
     """
 
     require: VerdictKind = VerdictKind.TESTED
@@ -66,6 +68,7 @@ class Policy:
     race_seconds: float = 20.0
     racers: int = 6
     least_databases: int = 30
+    trace: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -174,6 +177,8 @@ class _Job:
         racers = self._search(query, original_plan, sources, verifier)
         measurements = self._measure(query, racers, also)
         decision, verdict = self._choose(racers, measurements, verifier)
+        if decision.chosen is not None and self.policy.trace:
+            decision = replace(decision, chosen=self._traced(decision.chosen, query))
         plans = {entrant.candidate.id: entrant.plan for entrant in racers}
         return Report(
             query=query,
@@ -295,6 +300,20 @@ class _Job:
                 reason = f"{verdict.kind.value} only, and {self.policy.require.value} was required"
             self.losers.append(Loser(winner, "verify", reason, verdict))
             standing = [entry for entry in standing if entry.candidate.id != winner.id]
+
+    def _traced(self, chosen: Candidate, query: Query) -> Candidate:
+        """The candidate with a verdict on each of its steps."""
+        judge = self.engine if self.engine.capabilities.runs else None
+        before, steps = query, []
+        for number, step in enumerate(chosen.steps, start=1):
+            self.progress(Event("verify", f"step {number} of {len(chosen.steps)}", number, len(chosen.steps)))
+            with self.clock.stage("verify"):
+                after = parse(step.sql, query.catalog)
+                verifier = Verifier(before, self.hunter, judge, seed=self.policy.seed)
+                verdict = verifier.certify(after.tree, seconds=self.policy.verify_seconds)
+            steps.append(replace(step, verdict=verdict))
+            before = after
+        return replace(chosen, steps=tuple(steps))
 
     def _thin(self, verdict: Verdict) -> bool:
         """Whether a verdict rests on too few generated databases."""

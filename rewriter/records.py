@@ -59,11 +59,13 @@ class Query:
 
 @dataclass(frozen=True)
 class Step:
-    """One application of a rule: its name, what it did in a sentence for people, and the whole query after it."""
+    """One application of a rule: its name, what it did in a sentence for people, the whole query after it, and the
+    verdict on this step alone where that was asked for."""
 
     rule: str
     summary: str
     sql: str = ""
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)

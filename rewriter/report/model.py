@@ -29,18 +29,6 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StepModel(_Model):
-    rule: str = Field(description="name of the rule, family/name")
-    summary: str = Field(description="what the rule does, one sentence")
-
-
-class CandidateModel(_Model):
-    id: str
-    sql: str
-    source: str = Field(description="what proposed it; rules for the executable rules")
-    steps: list[StepModel]
-
-
 class TableModel(_Model):
     table: str
     columns: list[str]
@@ -99,6 +87,20 @@ class SpeedupModel(_Model):
     at_least: bool = Field(description="the original was stopped, so the ratio is a lower bound")
 
 
+class StepModel(_Model):
+    rule: str = Field(description="name of the rule, family/name")
+    summary: str = Field(description="what the rule does, one sentence")
+    sql: str = Field(default="", description="the whole query after this step; for the chosen candidate only")
+    verdict: VerdictModel | None = Field(default=None, description="on this step alone, where that was asked for")
+
+
+class CandidateModel(_Model):
+    id: str
+    sql: str
+    source: str = Field(description="what proposed it; rules for the executable rules")
+    steps: list[StepModel]
+
+
 class LoserModel(_Model):
     candidate: CandidateModel
     stage: str
@@ -140,7 +142,7 @@ def model(report: Report) -> ReportModel:
         group_key=report.query.group_key,
         rewrite_key=report.query.rewrite_key,
         nondeterminism=list(report.query.nondeterminism),
-        chosen=_candidate(decision.chosen) if decision.chosen else None,
+        chosen=_candidate(decision.chosen, traced=True) if decision.chosen else None,
         reason=decision.reason,
         speedup=_speedup(decision.speedup) if decision.speedup else None,
         verdict=verdict_model(report.verdict) if report.verdict else None,
@@ -154,8 +156,16 @@ def model(report: Report) -> ReportModel:
     )
 
 
-def _candidate(candidate: Candidate) -> CandidateModel:
-    steps = [StepModel(rule=step.rule, summary=step.summary) for step in candidate.steps]
+def _candidate(candidate: Candidate, *, traced: bool = False) -> CandidateModel:
+    steps = [
+        StepModel(
+            rule=step.rule,
+            summary=step.summary,
+            sql=step.sql if traced else "",
+            verdict=verdict_model(step.verdict) if traced and step.verdict is not None else None,
+        )
+        for step in candidate.steps
+    ]
     return CandidateModel(id=candidate.id, sql=candidate.sql, source=candidate.source, steps=steps)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from rewriter.records import Report
+from rewriter.records import Report, Step
 from rewriter.report.text import evidence, headline, interval, note, visible
 from rewriter.report.units import count, duration
 
 SHOWN_LOSERS = 12
 
 
-def print_terminal(report: Report, console: Console) -> None:
-    """Print the report on ``console``."""
+def print_terminal(report: Report, console: Console, *, trace: bool = False) -> None:
+    """Print the report on ``console``; with ``trace`` what every step changed, and the verdict on it."""
     decision = report.decision
     chosen = decision.chosen
     console.print(_text(headline(report), "bold green" if chosen else "bold"), soft_wrap=True)
@@ -30,6 +32,9 @@ def print_terminal(report: Report, console: Console) -> None:
         console.print()
         for number, step in enumerate(chosen.steps, start=1):
             console.print(_text(f"{number}. {step.rule}: {step.summary}"), soft_wrap=True)
+            if trace:
+                before = chosen.steps[number - 2].sql if number > 1 else report.query.sql(pretty=True)
+                _print_step(before, step, console)
     if report.verdict is not None:
         console.print(_text(f"Evidence: {evidence(report.verdict)}"), soft_wrap=True)
         if report.verdict.confirmed_on:
@@ -44,6 +49,17 @@ def print_terminal(report: Report, console: Console) -> None:
         console.print(_text(f"Note: {remark}"), soft_wrap=True)
     spent = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in report.timings.items())
     console.print(_text(f"{count(report.candidates, 'candidate')}; {spent}", "dim"), soft_wrap=True)
+
+
+def _print_step(before: str, step: Step, console: Console) -> None:
+    """The lines that a step took away and added, and its own evidence."""
+    for line in difflib.unified_diff(before.splitlines(), step.sql.splitlines(), lineterm="", n=2):
+        if not line.startswith(("---", "+++")):
+            style = {"+": "green", "-": "red"}.get(line[0], "dim")
+            console.print(_text(f"   {line}", style), soft_wrap=True)
+    if step.verdict is not None:
+        console.print(_text(f"   Evidence for this step: {evidence(step.verdict)}"), soft_wrap=True)
+    console.print()
 
 
 def _timings(report: Report) -> Table:
