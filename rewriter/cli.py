@@ -21,6 +21,7 @@ from rich.text import Text
 
 from rewriter import __version__
 from rewriter.batch.pairs import verify_pairs
+from rewriter.candidates import Experience, Record, default_sources
 from rewriter.cli_support import (
     EXIT_REFUTED,
     EXIT_UNKNOWN,
@@ -148,7 +149,15 @@ def rewrite_command(
         policy = replace(EFFORTS[effort], require=_verdict_kind(require), timeout=timeout, margin=margin, trace=trace)
         sql = read_statement(statement)
         with contextlib.closing(_engine(target, schema, dialect)) as engine, progress_bar("rewriting") as progress:
-            report = rewrite(sql, engine, policy=policy, progress=progress, target=_shown(target, engine))
+            experience = _experience() if record else Experience()
+            report = rewrite(
+                sql,
+                engine,
+                policy=policy,
+                sources=default_sources(experience),
+                progress=progress,
+                target=_shown(target, engine),
+            )
         if html is not None:
             _save(html, to_html(report))
         if markdown is not None:
@@ -162,8 +171,19 @@ def rewrite_command(
             try:
                 with contextlib.closing(Store(Settings.load().store_url)) as store:
                     store.record(report, to_json(report))
+                    lessons = {key: (it.trials, it.wins, it.gained) for key, it in experience.fresh.items()}
+                    store.add_rule_trials(lessons)
             except StoreError as error:
                 talk.print(f"[yellow]warning:[/] not recorded: {error.message}", highlight=False)
+
+
+def _experience() -> Experience:
+    """What earlier searches have left in the store; nothing when it cannot be read, for it only orders the search."""
+    try:
+        with contextlib.closing(Store(Settings.load().store_url)) as store:
+            return Experience({key: Record(*numbers) for key, numbers in store.rule_trials().items()})
+    except StoreError:
+        return Experience()
 
 
 def _verdict_kind(text: str) -> VerdictKind:

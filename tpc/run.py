@@ -9,6 +9,7 @@ import sqlglot
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer import optimize
 
+from rewriter.candidates import Experience, default_sources
 from rewriter.catalog import Catalog
 from rewriter.engines.base import Engine, Limits
 from rewriter.errors import BindError, EngineError, RewriterError, TargetLost
@@ -41,14 +42,23 @@ def run(
     target: str = "",
     progress: Callable[[str], Progress] = lambda _: quiet,
 ) -> Iterator[tuple[Outcome, Report | None]]:
-    """One outcome a query, in order, each as soon as it is known. Raises TargetLost only."""
+    """One outcome a query, in order, each as soon as it is known; what the rules did on one query orders the search on
+    the next. Raises TargetLost only."""
     catalog = engine.catalog()
+    sources = default_sources(Experience())
     for name, text in texts.items():
         peer_text, peer_error = _peer(text, catalog) if policy.peer else (None, None)
         also = {PEER: peer_text} if peer_text is not None else {}
         try:
             report = rewrite(
-                text, engine, policy=policy.pipeline, hunter=hunter, progress=progress(name), also=also, target=target
+                text,
+                engine,
+                policy=policy.pipeline,
+                sources=sources,
+                hunter=hunter,
+                progress=progress(name),
+                also=also,
+                target=target,
             )
         except TargetLost:
             raise

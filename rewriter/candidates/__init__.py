@@ -1,11 +1,12 @@
 """Sources of candidates. See ``base`` for the contract."""
 
 from rewriter.candidates.base import CandidateSource
+from rewriter.candidates.experience import Experience, Record
 from rewriter.candidates.rule_search import RuleSearch
 
-__all__ = ["CandidateSource", "RuleSearch", "default_sources"]
+__all__ = ["CandidateSource", "Experience", "Record", "RuleSearch", "default_sources"]
 
 
-def default_sources() -> tuple[CandidateSource, ...]:
-    """The sources used when the caller names none."""
-    return (RuleSearch(),)
+def default_sources(experience: Experience | None = None) -> tuple[CandidateSource, ...]:
+    """The sources used when the caller names none; ``experience`` orders what they try."""
+    return (RuleSearch(experience),)

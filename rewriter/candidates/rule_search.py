@@ -21,7 +21,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rewriter.candidates.base import Budget, Depth, Proposal
-from rewriter.candidates.experience import Experience
+from rewriter.candidates.experience import Experience, shape_of
 from rewriter.records import Candidate, Feedback, Plan, Query, Step
 from rules.discovery import code, executable
 from rules.facts import Facts
@@ -86,6 +86,8 @@ class _Search:
         self.seen = {_fingerprint(query.tree, query.dialect)}
         self.plans: set[str] = set()
         self.paid: dict[str, float] = {}  # by rule: what it did to the time of this query, when last tried
+        self.promised: dict[str, float] = {}
+        self.shape = shape_of(query.tree)
         self.count = self.tried = self.asked = 0
 
     def run(self, original: Feedback) -> Generator[Proposal, Feedback, None]:
@@ -141,7 +143,11 @@ class _Search:
     def _promise(self, rule: str) -> float:
         """The orders of magnitude of time that a rule is expected to save."""
         known = self.paid.get(rule)
-        return known if known is not None else self.experience.promise(rule, self.query.dialect)
+        if known is not None:
+            return known
+        if rule not in self.promised:
+            self.promised[rule] = self.experience.promise(rule, self.query.dialect, self.shape)
+        return self.promised[rule]
 
     def _try(self, state: _State, parent: _State) -> Generator[Proposal, Feedback, None]:
         assert state.candidate is not None
@@ -153,7 +159,7 @@ class _Search:
         rule = state.steps[-1].rule
         gain = parent.value - state.value
         if feedback.seconds is not None:
-            self.experience.learn(rule, self.query.dialect, gain)
+            self.experience.learn(rule, self.query.dialect, self.shape, gain)
         # A rule may pay at one place of the query and not at another.
         self.paid[rule] = max(gain, (self.paid.get(rule, gain) + gain) / 2)
         self._push(state, EXPANSION)

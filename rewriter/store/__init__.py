@@ -5,20 +5,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from rewriter.errors import StoreError
 from rewriter.records import Report
 from rewriter.store.database import hint, open_database, plain
-from rewriter.store.tables import DEFAULT_TENANT, NAME_LENGTH, Evidence, Rewrite, StoredMeasurement, StoredQuery, Target
+from rewriter.store.tables import (
+    DEFAULT_TENANT,
+    NAME_LENGTH,
+    Evidence,
+    Rewrite,
+    RuleTrial,
+    StoredMeasurement,
+    StoredQuery,
+    Target,
+)
 
 ATTEMPTS = 3  # two processes may add the same target or query at the same moment; the second then finds it there
 
@@ -79,6 +88,38 @@ class Store:
         with self._session() as session:
             entry = session.scalar(select(Rewrite).where(Rewrite.tenant == tenant, Rewrite.id == identifier))
             return dict(entry.report) if entry is not None else None
+
+    def rule_trials(self, *, tenant: str = DEFAULT_TENANT) -> dict[tuple[str, str, str], tuple[int, int, float]]:
+        """By (rule, dialect, shape): trials, wins and the orders of magnitude of time gained in these."""
+        with self._session() as session:
+            rows = session.scalars(select(RuleTrial).where(RuleTrial.tenant == tenant))
+            return {(row.rule, row.dialect, row.shape): (row.trials, row.wins, row.gained) for row in rows}
+
+    def add_rule_trials(
+        self, more: Mapping[tuple[str, str, str], tuple[int, int, float]], *, tenant: str = DEFAULT_TENANT
+    ) -> None:
+        """Add what has been learnt to what is known."""
+        for (rule, dialect, shape), (trials, wins, gained) in more.items():
+            for attempt in range(ATTEMPTS):
+                try:
+                    with self._session() as session:
+                        key = {"tenant": tenant, "rule": rule, "dialect": dialect, "shape": shape}
+                        if session.scalar(select(RuleTrial.id).filter_by(**key)) is None:
+                            session.add(RuleTrial(**key, trials=trials, wins=wins, gained=gained))
+                        else:
+                            session.execute(
+                                update(RuleTrial)
+                                .filter_by(**key)
+                                .values(
+                                    trials=RuleTrial.trials + trials,
+                                    wins=RuleTrial.wins + wins,
+                                    gained=RuleTrial.gained + gained,
+                                )
+                            )
+                    break
+                except IntegrityError as error:
+                    if attempt == ATTEMPTS - 1:
+                        raise StoreError(f"the store failed: {plain(error)}", hint="try again") from None
 
     def _entries(self, statement: Select[Rewrite, str, str]) -> list[Entry]:
         with self._session() as session:

@@ -69,6 +69,22 @@ class Rewrite(Base):
     created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now, index=True)
 
 
+class RuleTrial(Base):
+    """What the single steps of a rule did to measured time, summed up by dialect and shape of the query."""
+
+    __tablename__ = "rule_trials"
+    __table_args__ = (UniqueConstraint("tenant", "rule", "dialect", "shape"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    rule: Mapped[str] = mapped_column(String(128))
+    dialect: Mapped[str] = mapped_column(String(32))
+    shape: Mapped[str] = mapped_column(String(128))
+    trials: Mapped[int] = mapped_column(default=0)
+    wins: Mapped[int] = mapped_column(default=0)
+    gained: Mapped[float] = mapped_column(Float, default=0.0)
+
+
 class Evidence(Base):
     """How the equivalence of one candidate of a rewrite is known, or what refuted it."""
 

@@ -196,3 +196,13 @@ def test_an_unusable_store_is_a_clear_error(tmp_path: Path) -> None:
         with pytest.raises(StoreError) as caught:
             Store(url)
         assert "pass-word" not in caught.value.message
+
+
+def test_rule_trials_add_up(url: str) -> None:
+    key = ("cte/inline_cte", "postgres", "cte+grouping")
+    with contextlib.closing(Store(url)) as store:
+        store.add_rule_trials({key: (1, 0, 0.0)})
+        store.add_rule_trials({key: (2, 1, 0.5), ("join/other", "duckdb", "plain"): (1, 1, 1.0)})
+        assert store.rule_trials()[key] == (3, 1, 0.5)
+        assert len(store.rule_trials()) == 2
+        assert not store.rule_trials(tenant="another")
