@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from rewriter.candidates.base import Depth, Proposal
 from rewriter.engines.base import Engine, Limits
 from rewriter.errors import EngineError, QueryTimeout
-from rewriter.records import Candidate, Feedback, Loser, Plan, Query, Row, Verdict, VerdictKind
+from rewriter.records import Candidate, Feedback, Loser, Plan, Query, Row, Trial, Verdict, VerdictKind
 from rewriter.verify import Verifier
 
 SLACK = 1.5  # a trial run is stopped at this multiple of the best time known
@@ -57,6 +57,7 @@ class Assessor:
     trial: float | None
     stage: Callable[[str], AbstractContextManager[None]]
     losers: list[Loser] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
     best: float | None = None
     rows: int | None = None
     original_seconds: float | None = None
@@ -71,10 +72,12 @@ class Assessor:
             try:
                 seconds, self.rows = self.engine.time(self.query.statement, Limits(seconds=self.trial), self.parameters)
             except QueryTimeout:
+                self.trials.append(Trial((), None, self.trial))
                 return Feedback(plan=plan, stopped_after=self.trial)
             except EngineError:
                 return Feedback(plan=plan)
         self.best = self.original_seconds = seconds
+        self.trials.append(Trial((), seconds))
         return Feedback(plan=plan, seconds=seconds)
 
     def assess(self, proposal: Proposal) -> Feedback:
@@ -134,12 +137,14 @@ class Assessor:
                 seconds, rows = self.engine.time(entrant.candidate.sql, Limits(seconds=limit), self.parameters)
         except QueryTimeout:
             entrant.stopped_after = limit
+            self.trials.append(Trial(entrant.candidate.rules, None, limit))
             return None
         except EngineError as error:
             return self._out(entrant, "measure", error.message)
         if self.rows is not None and rows != self.rows:
             return self._out(entrant, "measure", f"returned {rows:,} rows where the original returned {self.rows:,}")
         entrant.seconds, entrant.stopped_after = seconds, None
+        self.trials.append(Trial(entrant.candidate.rules, seconds))
         return None
 
     def _out(self, entrant: Entrant, stage: str, reason: str) -> str:

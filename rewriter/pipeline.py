@@ -33,6 +33,7 @@ from rewriter.records import (
     Query,
     Report,
     Row,
+    Trial,
     Verdict,
     VerdictKind,
     quiet,
@@ -159,6 +160,7 @@ class _Job:
         self.clock = _Clock()
         self.losers: list[Loser] = []
         self.notes: list[str] = []
+        self.trials: tuple[Trial, ...] = ()
         self.seen = 0
 
     def run(self, sql: str, sources: Sequence[CandidateSource], also: Mapping[str, str], target: str) -> Report:
@@ -192,6 +194,7 @@ class _Job:
             candidates=self.seen,
             timings=dict(self.clock.seconds),
             notes=tuple(self.notes),
+            trials=self.trials,
         )
 
     def _bind_original(self, query: Query) -> tuple[Query, Plan | None]:
@@ -236,6 +239,7 @@ class _Job:
                 feedback = assessor.assess(proposal)
         racers = assessor.racers(self.policy.racers)
         self.losers.extend(assessor.losers)
+        self.trials = tuple(assessor.trials)
         return racers
 
     def _trial(self, query: Query) -> float | None:

@@ -253,6 +253,16 @@ class Loser:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A single run during the search, of what ``rules`` in turn made of the original (none: the original itself):
+    ``seconds``, or the limit at which it was stopped."""
+
+    rules: tuple[str, ...]
+    seconds: float | None
+    stopped_after: float | None = None
+
+
+@dataclass(frozen=True)
 class Decision:
     """The outcome: ``chosen`` is None when the original is kept; ``reason`` says why in one sentence."""
 
@@ -264,7 +274,8 @@ class Decision:
 
 @dataclass(frozen=True)
 class Report:
-    """All there is to say about one rewrite. ``timings`` maps a stage to the seconds spent in it."""
+    """All there is to say about one rewrite. ``timings`` maps a stage to the seconds spent in it; ``trials`` are the
+    single runs of the search, the original's first."""
 
     query: Query
     target: str
@@ -277,6 +288,7 @@ class Report:
     candidates: int
     timings: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True)

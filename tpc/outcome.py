@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SLOWER = 0.95
@@ -14,6 +14,7 @@ SLOWER = 0.95
 class Outcome:
     """``original`` and ``chosen`` are median seconds in one race; ``stopped``: the original was stopped at its limit.
 
+    ``gains``: by rule, the best ratio of times before and after a single step of it, of single runs in the search.
     ``same`` is the full comparison on the real data: True, False, or None when the original did not finish.
     """
 
@@ -31,6 +32,7 @@ class Outcome:
     peer_ratio: float | None = None
     peer_same: bool | None = None
     peer_error: str | None = None
+    gains: dict[str, float] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlglot
@@ -14,7 +14,7 @@ from rewriter.catalog import Catalog
 from rewriter.engines.base import Engine, Limits
 from rewriter.errors import BindError, EngineError, RewriterError, TargetLost
 from rewriter.pipeline import Policy, rewrite
-from rewriter.records import Measurement, Progress, Query, Report, Result, quiet
+from rewriter.records import Measurement, Progress, Query, Report, Result, Trial, quiet
 from rewriter.statistics import speedup
 from rewriter.verify.compare import same_bag, tolerance_for
 from rewriter.verify.reference import reference
@@ -99,11 +99,28 @@ def _outcome(
         rules=decision.chosen.rules if decision.chosen is not None else (),
         same=same,
         candidates=report.candidates,
+        gains=_gains(report.trials),
         seconds=dict(report.timings),
         peer_ratio=peer_ratio,
         peer_same=peer_same,
         peer_error=peer_error,
     )
+
+
+def _gains(trials: Sequence[Trial]) -> dict[str, float]:
+    """By rule, the best ratio of the times before and after a step of it."""
+    times: dict[tuple[str, ...], float] = {}
+    found: dict[str, float] = {}
+    for trial in trials:
+        if trial.seconds is None:
+            continue
+        before = times.get(trial.rules[:-1])
+        if trial.rules and before is not None:
+            rule, ratio = trial.rules[-1], round(before / max(trial.seconds, 1e-4), 2)
+            found[rule] = max(ratio, found.get(rule, 0.0))
+        # Several places may give the same sequence of rules: the quickest counts as what comes next started from.
+        times[trial.rules] = min(trial.seconds, times.get(trial.rules, trial.seconds))
+    return found
 
 
 def _seconds(entry: Measurement | None) -> float | None:

@@ -60,7 +60,7 @@ class Experience:
 
 
 def shape_of(query: exp.Query) -> str:
-    """What kinds of constructs a query has, such as ``cte+grouping+subquery``: queries of one shape teach each other."""
+    """What kinds of constructs a query has, such as ``cte+grouping``: queries of one shape teach each other."""
     selects = list(query.find_all(exp.Select))
     tables = sum(1 for _ in query.find_all(exp.Table))
     inside = any(_scalar(node) for node in query.find_all(exp.Subquery))
