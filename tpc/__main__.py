@@ -21,6 +21,7 @@ from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
+from tpc import catalogue
 from tpc.data import query_texts, workload_texts
 from tpc.load import load, target_for
 from tpc.outcome import Outcome
@@ -205,6 +206,38 @@ def report_command(
             print(as_markdown(outcomes, title))  # noqa: T201 - stdout is data
         else:
             _finish(outcomes, [], title, None)
+
+
+@app.command("rules")
+def rules_command(
+    results: Annotated[
+        list[Path] | None, typer.Option("--results", metavar="FILE", help="what run --out wrote; may be repeated")
+    ] = None,
+    job: Annotated[Path | None, typer.Option("--job", metavar="DIR", help="the Join Order Benchmark")] = None,
+    pairs: Annotated[Path | None, typer.Option("--pairs", metavar="DIR", help="a folder of pair files")] = None,
+    scale: ScaleOption = DEMO_SCALE,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE")] = Path("docs/rules.md"),
+) -> None:
+    """Survey the rules over TPC-H, TPC-DS and more, and write the catalogue with what each rule gained."""
+    with fail_softly():
+        workloads: dict[str, catalogue.Workload] = {}
+        for suite in SUITES.values():
+            _load(suite, scale, "embedded:")
+            with contextlib.closing(connect(target_for(suite, scale, "embedded:"))) as engine:
+                known = engine.catalog()
+            workloads[f"TPC-{suite.name.upper()}"] = [(name, text, known) for name, text in query_texts(suite).items()]
+        if job is not None:
+            workloads["JOB"] = catalogue.job(job)
+        if pairs is not None:
+            workloads["pairs"] = catalogue.pairs(pairs)
+        with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=talk, transient=True) as bar:
+            task = bar.add_task("surveying", total=None)
+            found = catalogue.survey(workloads, lambda what: bar.update(task, description=escape(what)))
+        for file in results or ():
+            catalogue.add_results(found, file)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(catalogue.as_markdown(found), encoding="utf-8")
+        talk.print(f"wrote {out}", highlight=False)
 
 
 @app.command("demo")
