@@ -34,6 +34,11 @@ def reads(part: exp.Expr, select: exp.Select) -> frozenset[str]:
     return frozenset(node.table for node in part.find_all(exp.Column) if node.table and owner(node) is select)
 
 
+def conditions(select: exp.Select) -> list[exp.Expr]:
+    """The conjuncts of WHERE and ON."""
+    return inner_conjuncts(select)
+
+
 def neighbours(select: exp.Select) -> dict[str, set[str]]:
     """For each relation, those that an equality of two columns joins it to."""
     found: dict[str, set[str]] = {relation_name(item): set() for item in relations(select)}
@@ -146,8 +151,8 @@ def biggest(select: exp.Select, facts: Facts) -> str:
 
 
 def own_aggregates(select: exp.Select) -> list[exp.AggFunc]:
-    """The aggregate calls that the grouping of ``select`` computes, also those inside the arguments of window functions;
-    these themselves and nested queries are left out."""
+    """The aggregate calls that the grouping of ``select`` computes, also those inside the arguments of window
+    functions; these themselves and nested queries are left out."""
     roots = [*select.expressions, *(select.args[key] for key in ("having", "order") if select.args.get(key))]
     return [
         node
