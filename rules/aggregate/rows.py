@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
-from rules.build import column, identifier
 from rules.core import around
 from rules.facts import Facts
 from rules.sites import copied, owner, relation_name, relations
@@ -62,7 +61,8 @@ def told_apart(
     if not plain_relations(select):
         return False
     _, (probe,) = copied(query, select)
-    outputs = [exp.alias_(column(table, name), identifier(f"k{at}")) for at, (table, name) in enumerate(sorted(own))]
+    # Without quotes, as ``Facts`` spells the columns of keys: the probe is never run.
+    outputs = [exp.alias_(exp.column(name, table=table), f"k{at}") for at, (table, name) in enumerate(sorted(own))]
     probe.set("expressions", outputs or [exp.alias_(exp.Literal.number(1), "k")])
     for clause in ("group", "having", "order", "limit", "offset", "distinct", "qualify", "windows"):
         probe.set(clause, None)
