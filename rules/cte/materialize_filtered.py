@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from rules.build import column, drop_conjunct, fresh_name, identifier, set_where
 from rules.cte.filters import local_filters
+from rules.cte.placing import add_in_front
 from rules.facts import Facts
 from rules.sites import copied, only_inner, owner, relation_name, relations, selects
 
@@ -50,12 +51,7 @@ def _rewritten(query: exp.Query, items: Sequence[exp.Table], facts: Facts) -> ex
         _select_also(made[key], _used_columns(site) or [next(own[0].find_all(exp.Column)).name], inside)
         alias = exp.TableAlias(this=identifier(relation_name(site)))
         site.replace(exp.Table(this=identifier(made[key].alias), alias=alias))
-    clause = copy.args.get("with_")
-    if clause is None:
-        copy.set("with_", exp.With(expressions=list(made.values())))
-    else:
-        # In front, so that every other CTE may read them.
-        clause.set("expressions", [*made.values(), *clause.expressions])
+    add_in_front(copy, list(made.values()))
     return copy
 
 
