@@ -27,6 +27,8 @@ def code(document: RuleDocument) -> RuleCode:
     """The executable form of a rule. Raises RuleFileError when there is none or it lacks ``rewrites``."""
     if not document.executable:
         raise RuleFileError(f"{document.path}: the rule has no executable form")
+    if document.pattern is not None:
+        return document.pattern.rewrites
     module = importlib.import_module(f"rules.{document.name.replace('/', '.')}")
     rewrites: RuleCode | None = getattr(module, "rewrites", None)
     if rewrites is None:

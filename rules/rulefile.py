@@ -5,6 +5,7 @@ A document has YAML front matter and these sections, in this order::
     ## Rule                            the sentence shown to model and DBA
     ## Why it helps
     ## Precondition
+    ## Pattern                         pairs of sql templates and a list of conditions, instead of code (see pattern.py)
     ## Schema                          one sql block of DDL
     ## Rewrites                        pairs of sql blocks, before and after
     ## Leaves alone                    a sentence with the reason, then the sql block; repeated
@@ -21,6 +22,7 @@ from pathlib import Path
 import yaml
 
 from rewriter.errors import RuleFileError
+from rules.pattern import Pattern, parse_pattern
 
 STATUSES = ("draft", "stable", "retired")
 EQUIVALENCES = ("always", "conditional", "advice")
@@ -29,6 +31,7 @@ SECTIONS = (
     "Rule",
     "Why it helps",
     "Precondition",
+    "Pattern",
     "Schema",
     "Rewrites",
     "Leaves alone",
@@ -81,7 +84,8 @@ class Wrong:
 
 @dataclass(frozen=True, eq=False)
 class RuleDocument:
-    """One rule. ``name`` is ``family/stem``; ``executable`` says whether code of the same stem stands beside it.
+    """One rule. ``name`` is ``family/stem``; ``executable`` says whether code of the same stem stands beside it, or
+    a pattern in it.
 
     ``versions`` bounds, per dialect, the engine versions on which the rule is tried: where the engine does the same by
     itself, it is not. ``seen`` says where a query of the rule's kind was met, when no public workload has one.
@@ -103,6 +107,7 @@ class RuleDocument:
     rewrites: tuple[Pair, ...]
     leaves_alone: tuple[Unchanged, ...]
     wrong: tuple[Wrong, ...]
+    pattern: Pattern | None
     executable: bool
 
     @property
@@ -152,7 +157,10 @@ def parse_rule(text: str, path: Path) -> RuleDocument:
     if not isinstance(source, str) or not source.strip():
         raise RuleFileError(f"{path}:1: source is missing", hint="name the paper, documentation or system")
     schema = _blocks(sections, "Schema", path)
-    executable = path.with_suffix(".py").is_file()
+    pattern = _pattern(sections, path)
+    coded = path.with_suffix(".py").is_file()
+    if coded and pattern is not None:
+        raise RuleFileError(f"{path}: the rule has both code and a pattern", hint="keep one of them")
     document = RuleDocument(
         name=f"{path.parent.name}/{path.stem}",
         path=path,
@@ -173,7 +181,8 @@ def parse_rule(text: str, path: Path) -> RuleDocument:
             for block in _blocks(sections, "Leaves alone", path)
         ),
         wrong=tuple(_wrongs(sections, path)),
-        executable=executable,
+        pattern=pattern,
+        executable=coded or pattern is not None,
     )
     _check(document)
     return document
@@ -297,6 +306,24 @@ def _wrongs(sections: dict[str, tuple[str, int]], path: Path) -> Iterator[Wrong]
         raise RuleFileError(f"{path}:{blocks[-1].line}: three blocks are needed: rows, before, after")
     for rows, before, after in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
         yield Wrong(rows.sql, before.sql, after.sql, rows.line)
+
+
+def _pattern(sections: dict[str, tuple[str, int]], path: Path) -> Pattern | None:
+    """The templates and the conditions (lines that begin with a dash) of the section."""
+    if "Pattern" not in sections:
+        return None
+    blocks = [(block.sql, block.line + 1) for block in _blocks(sections, "Pattern", path)]
+    text, start = sections["Pattern"]
+    bullets: list[tuple[str, int]] = []
+    fenced = False
+    for number, line in enumerate(text.splitlines(), start=start):
+        if line.startswith("```"):
+            fenced = not fenced
+        elif not fenced and line.startswith("- "):
+            bullets.append((line[2:].strip(), number))
+        elif not fenced and line.startswith("  ") and bullets:
+            bullets[-1] = (f"{bullets[-1][0]} {line.strip()}", bullets[-1][1])
+    return parse_pattern(blocks, bullets, path)
 
 
 def _check(document: RuleDocument) -> None:
