@@ -12,16 +12,16 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
 from rewriter import __version__
 from rewriter.batch.pairs import verify_pairs
 from rewriter.candidates import Experience, Record, default_sources
+from rewriter.cli_rules import rules_app
 from rewriter.cli_support import (
     EXIT_REFUTED,
     EXIT_UNKNOWN,
@@ -31,6 +31,8 @@ from rewriter.cli_support import (
     read_statement,
     read_text,
     talk,
+    write,
+    write_json,
 )
 from rewriter.engines import SchemaOnly, connect, without_credentials
 from rewriter.engines.base import Engine
@@ -44,8 +46,6 @@ from rewriter.report.units import ratio
 from rewriter.settings import Settings
 from rewriter.store import Entry, Store
 from rewriter.verify import Verifier
-from rules.discovery import discover
-from rules.rulefile import RuleDocument
 
 EPILOG = (
     "Exit codes: 0 done, 1 refuted (verify), 2 bad input, 3 target unreachable or lost, 4 the target refused or "
@@ -60,7 +60,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-rules_app = typer.Typer(help="Read the catalogue of rewrite rules.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 
 TargetOption = Annotated[
@@ -92,16 +91,6 @@ def _options(
     ),
 ) -> None:
     """Options of the program itself."""
-
-
-def _write(text: str) -> None:
-    # A statement may hold a lone surrogate, which is no UTF-8; it is shown escaped.
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
-
-
-def _write_json(body: Any) -> None:
-    _write(json.dumps(body, indent=2, ensure_ascii=False))
 
 
 def _engine(target: str | None, schema: Path | None, dialect: str) -> Engine:
@@ -163,7 +152,7 @@ def rewrite_command(
         if markdown is not None:
             _save(markdown, to_markdown(report))
         if as_json:
-            _write_json(to_json(report))
+            write_json(to_json(report))
         else:
             print_terminal(report, data_console(), trace=trace)
         if record:
@@ -237,7 +226,7 @@ def verify_command(
             judge = engine if engine.capabilities.runs else None
             verdict = Verifier(first, hunter, judge, seed=seed).certify(second.tree, seconds=budget)
         if as_json:
-            _write_json(verdict_to_json(verdict))
+            write_json(verdict_to_json(verdict))
         else:
             _print_verdict(verdict)
     if verdict.kind is VerdictKind.REFUTED:
@@ -247,10 +236,10 @@ def verify_command(
 
 
 def _print_verdict(verdict: Verdict) -> None:
-    _write(f"{verdict.kind.value}: {verdict.reason}")
+    write(f"{verdict.kind.value}: {verdict.reason}")
     if verdict.counterexample is not None:
         dialect, script = next(iter(verdict.counterexample.scripts.items()))
-        _write(f"-- counterexample ({dialect}): {verdict.counterexample.explanation}\n{script}")
+        write(f"-- counterexample ({dialect}): {verdict.counterexample.explanation}\n{script}")
 
 
 def _verify_file(pairs: Path, out: Path, budget: float, jobs: int) -> None:
@@ -286,9 +275,9 @@ def explain_command(
         with contextlib.closing(_engine(target, None, "postgres")) as engine:
             plan = engine.explain(parse(sql, engine.catalog()).statement)
         if as_json:
-            _write_json(plan_to_json(plan))
+            write_json(plan_to_json(plan))
         else:
-            _write("\n".join(plan_lines(plan)))
+            write("\n".join(plan_lines(plan)))
 
 
 def _shown(target: str | None, engine: Engine) -> str:
@@ -311,14 +300,14 @@ def history_command(
             stored = store.rewrite(show)
             if stored is None:
                 raise UsageError(f"there is no entry {show}", hint="rewriter history lists them")
-            _write_json(stored)
+            write_json(stored)
             return
         _show_history(store.history(limit), as_json)
 
 
 def _show_history(entries: list[Entry], as_json: bool) -> None:
     if as_json:
-        _write_json([{**asdict(entry), "created": entry.created.isoformat()} for entry in entries])
+        write_json([{**asdict(entry), "created": entry.created.isoformat()} for entry in entries])
         return
     if not entries:
         talk.print("nothing was rewritten yet")
@@ -335,49 +324,6 @@ def _show_history(entries: list[Entry], as_json: bool) -> None:
             Text(statement if len(statement) <= 60 else f"{statement[:57]}..."),
         )
     data_console().print(table)
-
-
-def _rule_to_json(document: RuleDocument) -> dict[str, Any]:
-    return {
-        "name": document.name,
-        "status": document.status,
-        "equivalence": document.equivalence,
-        "executable": document.executable,
-        "dialects": list(document.dialects),
-        "source": document.source,
-        "rule": " ".join(document.rule.split()),
-        "precondition": " ".join(document.precondition.split()),
-    }
-
-
-@rules_app.command("list")
-def rules_list(as_json: JsonOption = False) -> None:
-    """All rules: name, family, whether the machine can run it, and what it says."""
-    with fail_softly():
-        documents = discover()
-        if as_json:
-            _write_json([_rule_to_json(document) for document in documents])
-            return
-        table = Table("rule", "status", "kind", "what it does", show_lines=False)
-        for document in documents:
-            kind = "executable" if document.executable else "advice"
-            table.add_row(document.name, document.status, kind, document.summary)
-        data_console().print(table)
-
-
-@rules_app.command("show")
-def rules_show(name: str) -> None:
-    """One rule's document."""
-    with fail_softly():
-        for document in discover():
-            if name in (document.name, document.name.rpartition("/")[2]):
-                console = data_console()
-                if console.is_terminal:
-                    console.print(Markdown(document.text))
-                else:
-                    _write(document.text)
-                return
-        raise UsageError(f"there is no rule {name!r}", hint="rewriter rules list names them all")
 
 
 def main() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -114,3 +116,15 @@ def progress_bar(description: str) -> Iterator[Listener]:
             )
 
         yield listen
+
+
+def write(text: str) -> None:
+    """Print text on stdout as it is."""
+    # A statement may hold a lone surrogate, which is no UTF-8; it is shown escaped.
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
+
+
+def write_json(body: Any) -> None:
+    """Print data as JSON on stdout."""
+    write(json.dumps(body, indent=2, ensure_ascii=False))

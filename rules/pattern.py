@@ -31,6 +31,8 @@ _MIRRORED: Mapping[type[exp.Expr], type[exp.Expr]] = {
     exp.GTE: exp.LTE,
     exp.LTE: exp.GTE,
 }
+# What stands in the place of an argument and is no value of its own.
+_NO_VALUES = (exp.Distinct, exp.Star, exp.Query, exp.Order, exp.Ordered, exp.Where, exp.DataType, exp.Var)
 _OPERATORS = (exp.Binary, exp.Connector, exp.Not, exp.Neg, exp.Between, exp.In)
 
 Bindings = Mapping[str, Bound]
@@ -115,6 +117,9 @@ def _parsed(text: str, line: int, path: object) -> exp.Expr:
         except SqlglotError as error:
             reason = str(error).splitlines()[0] if str(error) else "it is no SQL"
             raise RuleFileError(f"{path}:{line}: the template cannot be read: {reason}") from None
+    for node in tree.find_all(exp.Column):
+        if node.name.startswith(_LIST) and node.index is None:
+            raise RuleFileError(f"{path}:{line}: {_shown(node.name)} does not stand at the end of a list")
     if isinstance(tree, exp.Alias):
         raise RuleFileError(f"{path}:{line}: the template cannot be read: it ends in an alias")
     return tree
@@ -186,6 +191,8 @@ def _match(find: exp.Expr, node: exp.Expr, bindings: Bindings) -> Iterator[Bindi
     if _is_variable(find):
         name = find.name
         value = _bare(node)
+        if isinstance(value, _NO_VALUES):
+            return
         known = bindings.get(name)
         if known is None:
             yield {**bindings, name: value}
@@ -208,10 +215,10 @@ def _match(find: exp.Expr, node: exp.Expr, bindings: Bindings) -> Iterator[Bindi
         return
     if isinstance(find, exp.Select):
         bindings = {**bindings, SELECT: node}
+    yield from _match_arguments(find, node, bindings)
     if isinstance(find, _COMMUTATIVE):
         for half in _match(find.this, node.expression, bindings):
             yield from _match(find.expression, node.this, half)
-    yield from _match_arguments(find, node, bindings)
 
 
 def _match_arguments(find: exp.Expr, node: exp.Expr, bindings: Bindings) -> Iterator[Bindings]:

@@ -146,6 +146,18 @@ def test_verify_pairs_writes_one_line_each_whatever_the_lines_hold(tmp_path: Pat
         assert set(entry) >= {"id", "verdict", "method", "seconds", "counterexample", "reason"}
 
 
+def test_a_rule_document_is_checked(tmp_path: Path) -> None:
+    assert json.loads(here("rules", "check", "predicate/coalesce_other_value", "--json").stdout)["ok"]
+    text = here("rules", "show", "predicate/coalesce_other_value").stdout
+    own = tmp_path / "mine.md"
+    own.write_text(text.replace("- in a filter", ""))
+    report = json.loads(here("rules", "check", str(own), "--json", check=1).stdout)
+    assert not report["ok"]
+    assert {finding["check"] for finding in report["findings"] if not finding["ok"]} == {"leaves alone", "wrong"}
+    own.write_text(text.replace("@value = @sought", "@valu = @sought"))
+    assert "mine.md:" in here("rules", "check", str(own), check=2).stderr
+
+
 def test_rules_are_listed_and_shown() -> None:
     listed = json.loads(here("rules", "list", "--json").stdout)
     assert len([entry for entry in listed if entry["executable"]]) >= 10
