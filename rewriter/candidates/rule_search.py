@@ -21,7 +21,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rewriter.candidates.base import Budget, Depth, Proposal
-from rewriter.candidates.experience import Experience, shape_of
+from rewriter.candidates.experience import CLEAR, Experience, shape_of
 from rewriter.records import Candidate, Feedback, Plan, Query, Step
 from rules.discovery import code, executable
 from rules.facts import Facts
@@ -30,6 +30,8 @@ from rules.rulefile import RuleDocument
 log = logging.getLogger(__name__)
 
 MAX_STEPS = 8
+PATIENCE = 0.25  # share of the budget's trials that may pass without a new best; then nothing better is expected
+LEAST_PATIENCE = 12  # trials
 PER_RULE_AND_STATE = 8  # successors that one rule may give one state
 HOPELESS = 1e4  # times the original's plan cost; real winners have been priced at 25 times it
 # All of the following are orders of magnitude of time.
@@ -89,11 +91,14 @@ class _Search:
         self.promised: dict[str, float] = {}
         self.shape = shape_of(query.tree)
         self.count = self.tried = self.asked = 0
+        self.best = math.inf
+        self.idle = 0  # trials since the best was found
 
     def run(self, original: Feedback) -> Generator[Proposal, Feedback, None]:
         if original.plan is not None:
             self.plans.add(_shape(original.plan))
-        self._push(_State(self.query.tree, (), _value(original, 0.0), original.cost), EXPANSION)
+        self.best = _value(original, 0.0)
+        self._push(_State(self.query.tree, (), self.best, original.cost), EXPANSION)
         while self.queue and self._affordable():
             task = heapq.heappop(self.queue)
             if task.parent is not None:
@@ -103,7 +108,10 @@ class _Search:
 
     def _affordable(self) -> bool:
         return (
-            self.tried < self.budget.candidates and self.asked < self.budget.plans and time.monotonic() < self.deadline
+            self.tried < self.budget.candidates
+            and self.idle < max(LEAST_PATIENCE, PATIENCE * self.budget.candidates)
+            and self.asked < self.budget.plans
+            and time.monotonic() < self.deadline
         )
 
     def _push(self, state: _State, later: float, parent: _State | None = None) -> None:
@@ -156,6 +164,9 @@ class _Search:
         if feedback.rejected is not None:
             return
         state.value = _value(feedback, parent.value)
+        better = state.value < self.best - CLEAR
+        self.best = min(self.best, state.value)
+        self.idle = 0 if better else self.idle + 1
         rule = state.steps[-1].rule
         gain = parent.value - state.value
         if feedback.seconds is not None:
