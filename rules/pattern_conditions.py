@@ -176,8 +176,8 @@ def _number(node: exp.Expr) -> int | None:
 
 
 def in_filter(node: exp.Expr) -> bool:
-    """Whether a condition stands where NULL counts as FALSE: in WHERE, HAVING, ON or FILTER, or after WHEN, with nothing
-    but AND, OR and brackets around it."""
+    """Whether NULL counts as FALSE where a condition stands: in WHERE, HAVING, ON or FILTER, or after WHEN, with no
+    more than AND, OR and brackets around it."""
     child, above = node, node.parent
     while isinstance(above, (exp.And, exp.Or, exp.Paren)):
         child, above = above, above.parent

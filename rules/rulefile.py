@@ -100,6 +100,7 @@ class RuleDocument:
     source: str
     versions: Mapping[str, tuple[VersionBound, ...]]
     seen: str
+    not_exercised: str
     rule: str
     why: str
     precondition: str
@@ -171,6 +172,7 @@ def parse_rule(text: str, path: Path) -> RuleDocument:
         source=source.strip(),
         versions=_versions(front.get("versions", {}), tuple(dialects), path),
         seen=_optional_text(front, "seen", path),
+        not_exercised=_optional_text(front, "not_exercised", path),
         rule=_prose(sections, "Rule", path),
         why=_prose(sections, "Why it helps", path),
         precondition=_prose(sections, "Precondition", path),

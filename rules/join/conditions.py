@@ -7,11 +7,15 @@ from collections.abc import Iterable
 from sqlglot import exp
 
 from rules.aggregate.rows import plain_relations
-from rules.build import column, conjunction, conjuncts, set_where
+from rules.build import COMPARISONS, column, conjunction, conjuncts, set_where
 from rules.sites import owner, relation_name, relations
 
 # Joins that may bring back, filled with NULL, rows of relations before them.
 _UNDOING = ("RIGHT", "FULL")
+
+# What constants may be made of: none of it reads rows or fails on other values.
+_CONSTANT = (exp.Literal, exp.Cast, exp.Neg, exp.Add, exp.Sub, exp.Interval, exp.Parameter, exp.Placeholder, exp.Paren)
+_CONSTANT_PARTS = (*_CONSTANT, exp.DataType, exp.DataTypeParam, exp.Var, exp.Identifier)
 
 
 def joins_of(select: exp.Select) -> list[exp.Join]:
@@ -91,6 +95,37 @@ def column_pair(part: exp.Expr, select: exp.Select) -> tuple[exp.Column, exp.Col
     if not isinstance(left, exp.Column) or not isinstance(right, exp.Column) or left.table == right.table:
         return None
     return left, right
+
+
+def comparing(node: exp.Expr) -> bool:
+    """Whether a condition consists of comparisons of columns with constants alone.
+
+    Such a condition fails on no value, and treats equal values of one type alike.
+    """
+    if isinstance(node, (exp.And, exp.Or)):
+        return comparing(node.this) and comparing(node.expression)
+    if isinstance(node, (exp.Paren, exp.Not)):
+        return comparing(node.this)
+    if isinstance(node, COMPARISONS):
+        sides = (node.this, node.expression)
+        return any(isinstance(one, exp.Column) and constant(other) for one, other in (sides, sides[::-1]))
+    if isinstance(node, exp.Like):
+        pattern = node.expression
+        plain_pattern = isinstance(pattern, exp.Literal) and "\\" not in pattern.name
+        return isinstance(node.this, exp.Column) and plain_pattern
+    if isinstance(node, exp.Between):
+        bounds = (node.args["low"], node.args["high"])
+        return isinstance(node.this, exp.Column) and not node.args.get("symmetric") and all(map(constant, bounds))
+    if isinstance(node, exp.In):
+        listed = node.expressions
+        plain_list = bool(listed) and not any(node.args.get(key) for key in ("query", "unnest", "field", "is_global"))
+        return isinstance(node.this, exp.Column) and plain_list and all(map(constant, listed))
+    return False
+
+
+def constant(node: exp.Expr) -> bool:
+    """Whether an expression is made of literals and parameters."""
+    return isinstance(node, _CONSTANT) and all(isinstance(part, _CONSTANT_PARTS) for part in node.walk())
 
 
 def named(select: exp.Select, name: str) -> exp.Expr:

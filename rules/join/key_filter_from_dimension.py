@@ -64,12 +64,21 @@ def _joined(parts: list[exp.Expr], select: exp.Select, item: exp.Expr, key: str,
         for one, other in (pair, pair[::-1]) if pair is not None else ():
             if (one.table, one.name) != (relation_name(item), key) or (other.table, other.name) in found:
                 continue
+            if not _alike(facts.type(one), facts.type(other)):
+                continue
             rows, wanted = facts.rows(item), facts.rows(named(select, other.table))
             if rows is not None and wanted is not None and rows > wanted:
                 continue
             if not any(_lists_keys(condition, other, select, item, facts) for condition in parts):
                 found[other.table, other.name] = other
     return list(found.values())
+
+
+def _alike(one: exp.DataType, other: exp.DataType) -> bool:
+    """Whether `=` and IN surely compare two types in the same way: they are the same, or both integers."""
+    if one.is_type("unknown") or other.is_type("unknown"):
+        return False
+    return one == other or all(type_.is_type("smallint", "int", "bigint") for type_ in (one, other))
 
 
 def _lists_keys(part: exp.Expr, tested: exp.Column, select: exp.Select, item: exp.Expr, facts: Facts) -> bool:

@@ -8,12 +8,9 @@ from sqlglot import exp
 
 from rules.build import COMPARISONS, column, conjunction, conjuncts, set_where
 from rules.facts import Facts
-from rules.join.conditions import column_pair, holding, joins_of, plain, readable, texts
+from rules.join.conditions import column_pair, comparing, holding, joins_of, plain, readable, texts
 from rules.sites import copied, owner, selects
 
-# What constants may be made of: none of it reads rows or fails on other values.
-_CONSTANT = (exp.Literal, exp.Cast, exp.Neg, exp.Add, exp.Sub, exp.Interval, exp.Parameter, exp.Placeholder, exp.Paren)
-_CONSTANT_PARTS = (*_CONSTANT, exp.DataType, exp.DataTypeParam, exp.Var, exp.Identifier)
 # What the engines copy by themselves.
 _COPIED: dict[str, tuple[type[exp.Expr], ...]] = {"postgres": (exp.EQ,), "duckdb": (*COMPARISONS, exp.Between)}
 _TEXT = ("varchar", "text")
@@ -96,32 +93,9 @@ def _filtered(part: exp.Expr, select: exp.Select) -> tuple[str, str] | None:
     if not plain(part, select):
         return None
     columns = {(node.table, node.name) for node in part.find_all(exp.Column) if owner(node) is select}
-    if len(columns) != 1 or not _comparing(part):
+    if len(columns) != 1 or not comparing(part):
         return None
     return columns.pop()
-
-
-def _comparing(node: exp.Expr) -> bool:
-    """Whether an expression consists of comparisons of columns with constants alone."""
-    if isinstance(node, (exp.And, exp.Or)):
-        return _comparing(node.this) and _comparing(node.expression)
-    if isinstance(node, (exp.Paren, exp.Not)):
-        return _comparing(node.this)
-    if isinstance(node, COMPARISONS):
-        sides = (node.this, node.expression)
-        return any(isinstance(one, exp.Column) and _constant(other) for one, other in (sides, sides[::-1]))
-    if isinstance(node, exp.Between):
-        bounds = (node.args["low"], node.args["high"])
-        return isinstance(node.this, exp.Column) and not node.args.get("symmetric") and all(map(_constant, bounds))
-    if isinstance(node, exp.In):
-        listed = node.expressions
-        plain_list = bool(listed) and not any(node.args.get(key) for key in ("query", "unnest", "field", "is_global"))
-        return isinstance(node.this, exp.Column) and plain_list and all(map(_constant, listed))
-    return False
-
-
-def _constant(node: exp.Expr) -> bool:
-    return isinstance(node, _CONSTANT) and all(isinstance(part, _CONSTANT_PARTS) for part in node.walk())
 
 
 def _about(part: exp.Expr, table: str, name: str) -> exp.Expr:
