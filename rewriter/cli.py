@@ -20,7 +20,7 @@ from rich.text import Text
 
 from rewriter import __version__
 from rewriter.batch.pairs import verify_pairs
-from rewriter.candidates import Experience, Record, default_sources
+from rewriter.candidates import Experience, Record, default_sources, packaged
 from rewriter.cli_rules import rules_app
 from rewriter.cli_support import (
     EXIT_REFUTED,
@@ -170,7 +170,8 @@ def _experience() -> Experience:
     """What earlier searches have left in the store; nothing when it cannot be read, for it only orders the search."""
     try:
         with contextlib.closing(Store(Settings.load().store_url)) as store:
-            return Experience({key: Record(*numbers) for key, numbers in store.rule_trials().items()})
+            own = {key: Record(*numbers) for key, numbers in store.rule_trials().items()}
+            return Experience({**packaged(), **own})
     except StoreError:
         return Experience()
 

@@ -12,6 +12,8 @@ from sqlglot.optimizer.annotate_types import annotate_types
 
 from rewriter.catalog import Catalog, Column, Table
 from rules.build import aggregates, conjuncts, inner_conjuncts, is_single_row
+from rules.dependencies import Dependencies
+from rules.derivation import Derivation
 from rules.sites import find_cte, grouping_sets, relation_name, relations
 
 _NULL_IF_ANY = (exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Paren, exp.Cast, exp.Predicate, exp.Connector, exp.Not)
@@ -26,6 +28,7 @@ class Facts:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self._derivation = Derivation(self.table, self.definition, self.type, self.deterministic)
 
     @property
     def dialect(self) -> str:
@@ -59,6 +62,17 @@ class Facts:
                         return item, node
             node = node.parent
         return None
+
+    def dependencies(self, select: exp.Select) -> Dependencies:
+        """What holds on the joined and filtered rows of a SELECT, before it groups: functional dependencies, constants,
+        equal columns, not-NULL columns, what tells rows apart. Columns are (relation, column)."""
+        return self._derivation.rows(select)
+
+    def outputs(self, source: exp.Expr) -> Dependencies:
+        """The same of the rows of a FROM/JOIN item (columns under its name) or of a query (under the empty name)."""
+        if isinstance(source, (exp.Select, exp.SetOperation)):
+            return self._derivation.outputs(source)
+        return self._derivation.item(source)
 
     def nullable(self, expression: exp.Expr) -> bool:
         """Whether the expression, evaluated where it stands (after the joins of its SELECT), may be NULL."""
@@ -114,12 +128,16 @@ class Facts:
             return not isinstance(query.this, exp.Query) or self._output_nullable(query.this, position)
         if not isinstance(query, exp.Select) or position >= len(query.selects):
             return True
-        return self.nullable(query.selects[position])
+        name = query.selects[position].alias_or_name
+        return self.nullable(query.selects[position]) and ("", name) not in self.outputs(query).not_null
 
     def unique(self, source: exp.Expr, columns: Iterable[str]) -> bool:
         """Whether no two rows of a relation (FROM/JOIN item or query) agree on ``columns``, NULLs counted as equal."""
         given = frozenset(columns)
-        return any(key <= given for key in self.keys(source))
+        if any(key <= given for key in self.keys(source)):
+            return True
+        name = "" if isinstance(source, exp.Query) and not isinstance(source, exp.Subquery) else relation_name(source)
+        return self.outputs(source).unique((name, column) for column in given)
 
     def keys(self, source: exp.Expr) -> Keys:
         """Known sets of output columns of a relation that are unique in the sense of ``unique``. The empty set among

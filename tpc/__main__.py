@@ -240,6 +240,18 @@ def rules_command(
         talk.print(f"wrote {out}", highlight=False)
 
 
+@app.command("experience")
+def experience_command(
+    results: Annotated[list[Path], typer.Argument(metavar="FILE...", help="what run --out wrote")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE")] = Path("rewriter/candidates/experience.json"),
+) -> None:
+    """Sum up what single steps of the rules did in earlier runs, for searches to start from."""
+    with fail_softly():
+        entries = catalogue.experience(results)
+        out.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+        talk.print(f"wrote {out}: {len(entries)} rules", highlight=False)
+
+
 @app.command("demo")
 def demo_command(
     html: Annotated[Path, typer.Option("--html", metavar="FILE")] = Path("out/demo.html"),

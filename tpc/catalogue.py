@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlglot.errors import SqlglotError
 
@@ -81,13 +83,39 @@ def pairs(folder: Path) -> Iterator[tuple[str, str, Catalog]]:
                 yield name, text, catalog
 
 
-def add_results(found: dict[str, Found], file: Path) -> None:
-    """Take in what ``run --out`` wrote: what single steps gained, and which rules made the winners."""
+def _read(file: Path) -> tuple[dict[str, Any], list[Outcome]]:
     try:
         body = json.loads(file.read_text(encoding="utf-8"))
-        outcomes = [Outcome.from_json(entry) for entry in body["outcomes"]]
+        return body, [Outcome.from_json(entry) for entry in body["outcomes"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{file} is not a file that run --out wrote") from None
+
+
+def experience(results: Sequence[Path]) -> list[dict[str, Any]]:
+    """By rule and dialect, over runs' results: the queries on which a step of it was tried, those on which its best
+    step paid, and the orders of magnitude of time gained there."""
+    known = {document.name for document in discover()}
+    summed: dict[tuple[str, str], list[float]] = {}
+    for file in results:
+        body, outcomes = _read(file)
+        dialect = "duckdb" if "duckdb" in body["engine"].lower() else "postgres"
+        for outcome in outcomes:
+            for rule, ratio in outcome.gains.items():
+                if rule in known:
+                    entry = summed.setdefault((rule, dialect), [0, 0, 0.0])
+                    entry[0] += 1
+                    if ratio >= WORTH:
+                        entry[1] += 1
+                        entry[2] += math.log10(ratio)
+    return [
+        {"rule": rule, "dialect": dialect, "trials": trials, "wins": wins, "gained": round(gained, 2)}
+        for (rule, dialect), (trials, wins, gained) in sorted(summed.items())
+    ]
+
+
+def add_results(found: dict[str, Found], file: Path) -> None:
+    """Take in what ``run --out`` wrote: what single steps gained, and which rules made the winners."""
+    body, outcomes = _read(file)
     run = f"{body['title']}, {body['engine'].split(' (')[0]}"
     for outcome in outcomes:
         for rule, ratio in outcome.gains.items():

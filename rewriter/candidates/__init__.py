@@ -1,10 +1,10 @@
 """Sources of candidates. See ``base`` for the contract."""
 
 from rewriter.candidates.base import CandidateSource
-from rewriter.candidates.experience import Experience, Record
+from rewriter.candidates.experience import Experience, Record, packaged
 from rewriter.candidates.rule_search import RuleSearch
 
-__all__ = ["CandidateSource", "Experience", "Record", "RuleSearch", "default_sources"]
+__all__ = ["CandidateSource", "Experience", "Record", "RuleSearch", "default_sources", "packaged"]
 
 
 def default_sources(experience: Experience | None = None) -> tuple[CandidateSource, ...]:

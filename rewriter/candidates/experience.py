@@ -5,14 +5,19 @@ It orders what a search tries first and decides nothing: a rule that never paid 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 
 from sqlglot import exp
 
 START = 0.08  # orders of magnitude promised by a rule of which nothing is known: a fifth less time
 WEIGHT = 3.0  # trials that what is known less specifically counts for
 CLEAR = 0.04  # orders of magnitude: less than this is noise of a single run
+
+PACKAGED = "experience.json"
 
 Key = tuple[str, str, str]  # rule, dialect, shape
 
@@ -30,11 +35,22 @@ class Record:
         return Record(self.trials + other.trials, self.wins + other.wins, self.gained + other.gained)
 
 
+@cache
+def packaged() -> Mapping[Key, Record]:
+    """What the rules did in the benchmark runs of this version, of any shape: where a new installation starts from.
+    ``python -m tpc experience`` writes the file."""
+    entries = json.loads((files(__package__) / PACKAGED).read_text(encoding="utf-8"))
+    return {
+        (entry["rule"], entry["dialect"], ""): Record(entry["trials"], entry["wins"], entry["gained"])
+        for entry in entries
+    }
+
+
 @dataclass
 class Experience:
     """``known`` is what earlier searches have left behind, ``fresh`` what has been learnt since."""
 
-    known: Mapping[Key, Record] = field(default_factory=dict)
+    known: Mapping[Key, Record] = field(default_factory=packaged)
     fresh: dict[Key, Record] = field(default_factory=dict)
 
     def promise(self, rule: str, dialect: str, shape: str) -> float:

@@ -33,7 +33,7 @@ def _repeated(query: exp.Query, facts: Facts) -> list[list[exp.Subquery]]:
         if not isinstance(body, exp.Query) or isinstance(node.parent, exp.SetOperation) or not _worth(body):
             continue
         alias = node.args.get("alias")
-        if (alias is not None and alias.columns) or node.args.get("sample"):
+        if (isinstance(alias, exp.TableAlias) and alias.columns) or node.args.get("sample"):
             continue
         if outer_columns(body) or not facts.deterministic(body) or _reads_cte(body) or body.args.get("with_"):
             continue

@@ -17,7 +17,9 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
     for node in query.find_all(exp.CTE, exp.Subquery):
         body = node.this
         alias = node.args.get("alias")
-        if not isinstance(body, exp.Select) or alias is None or alias.columns or not _open(body):
+        if not isinstance(body, exp.Select) or not _open(body):
+            continue
+        if not isinstance(alias, exp.TableAlias) or alias.columns:
             continue
         if isinstance(node, exp.CTE):
             readers: list[exp.Expr] = list(references(query, node))
