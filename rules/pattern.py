@@ -273,6 +273,8 @@ def _match_lists(find: list[object], node: list[object], bindings: Bindings) -> 
 def _replaced(
     query: exp.Query, node: exp.Expr, template: Template, bindings: Bindings, rest: Sequence[exp.Expr]
 ) -> exp.Query | None:
+    if isinstance(node.parent, exp.Escape):
+        return None  # LIKE with ESCAPE is one operator in two nodes
     copy, (site,) = copied(query, node)
     new = _filled(template.replace.copy(), bindings)
     _carry_over(template, new, bindings.get(SELECT))

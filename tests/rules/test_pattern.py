@@ -59,6 +59,7 @@ def test_matches_and_replaces(find: str, replace: str, sql: str, expected: str) 
         ("COALESCE(@x, 1)", "COALESCE(t.a, t.b, 1) = 1"),
         ("MIN(@x)", "t.a = (SELECT MAX(u.a) FROM u)"),
         ("COUNT(@x)", "t.a = (SELECT COUNT(DISTINCT u.a) FROM u)"),
+        ("@x LIKE @y", "t.s LIKE 'a!b' ESCAPE '!'"),
     ],
 )
 def test_does_not_match(find: str, sql: str) -> None:
