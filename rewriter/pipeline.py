@@ -42,6 +42,7 @@ from rewriter.verify import Verifier
 from rules.facts import Facts
 
 PATIENCE = 4  # times the certification's seconds, where these did not suffice for enough databases
+SLOWEST = 4.0  # seconds of the original; up to here the search gets as many times its seconds
 PLANS = 8  # candidates whose plan may be asked for, for each that may be verified
 CERTIFIED_UNMEASURED = 3  # candidates that get their full evidence when nothing can be measured
 
@@ -51,8 +52,8 @@ class Policy:
     """What the user demands and what the work may cost. Times are seconds.
 
     ``require``: weakest verdict accepted. ``margin``: least speedup worth a change. ``timeout``: longest a single run
-    of any query may take on the target. ``search_seconds`` and ``candidates`` (screened ones) bound the search and the
-    trial runs in it, ``trial_seconds`` one such run; ``verify_seconds`` bounds the certification of one winner,
+    of any query may take on the target. ``search_seconds`` and ``candidates`` (tried ones) bound the search and the
+    trial runs in it (a query that takes more than a second gets more, up to four times), ``trial_seconds`` one run; ``verify_seconds`` bounds the certification of one winner,
     ``race_seconds`` the repetitions of a race, ``racers`` its entrants.
     ``least_databases``: generated databases that the verdict ``tested`` must rest on (a machine under load may not
     manage more than a handful in the time given, and a handful is no evidence). ``trace``: every step of the chosen
@@ -218,7 +219,10 @@ class _Job:
         """Ask every source for candidates and tell it how each fared; those worth racing, best first."""
         assessor = Assessor(self.engine, query, verifier, self.parameters, self._trial(query), self.clock.stage)
         original = assessor.original(original_plan)
-        budget = Budget(self.policy.search_seconds, self.policy.candidates, PLANS * self.policy.candidates)
+        # The slower the query, the dearer each trial and the more a search is worth.
+        slowness = original.seconds or original.stopped_after or 1.0
+        seconds = self.policy.search_seconds * min(SLOWEST, max(1.0, slowness))
+        budget = Budget(seconds, self.policy.candidates, PLANS * self.policy.candidates)
         known: set[str] = set()
         tried = 0
         for source in sources:
