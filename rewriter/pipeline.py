@@ -55,9 +55,9 @@ class Policy:
     of any query may take on the target. ``search_seconds`` and ``candidates`` (tried ones) bound the search and its
     trial runs, ``trial_seconds`` one such run; a query that takes more than a second is searched longer, up to four
     times. ``verify_seconds`` bounds the certification of one winner, ``race_seconds`` the repetitions of a race,
-    ``racers`` its entrants. ``least_databases``: generated databases that the verdict ``tested`` must rest on (a machine
-    under load may not manage more than a handful in the time given, and a handful is no evidence). ``trace``: every step
-    of the chosen rewrite is verified against the one before it as well.
+    ``racers`` its entrants. ``least_databases``: generated databases that the verdict ``tested`` must rest on (a
+    machine under load may not manage more than a handful in the time given, and a handful is no evidence). ``trace``:
+    every step of the chosen rewrite is verified against the one before it as well.
     """
 
     require: VerdictKind = VerdictKind.TESTED
