@@ -19,6 +19,7 @@ from rewriter.verify import Verifier
 
 WARM = 2.0  # seconds; the original is run twice when it takes no longer
 SLACK = 1.25  # a trial run is stopped at this multiple of the best time known
+UNLUCKY = 6  # trial runs stopped before anybody has finished, after which the limit doubles
 SHORTEST = 0.25  # seconds; no trial run is stopped earlier
 PROMISING = 1.3  # times the best trial's time; whoever took longer need not be raced
 OUT_OF_REACH = 0.97  # a best trial above this share of the original's time gives little hope
@@ -48,20 +49,23 @@ class Entrant:
 
 @dataclass
 class Assessor:
-    """The candidates of one query. ``trial`` is the longest that a single trial run may take, in seconds; None: the
-    target is not to be run on. ``stage`` names the stage that the seconds inside it are spent for."""
+    """The candidates of one query. ``trial`` is the longest that a trial run normally takes, in seconds, and
+    ``timeout`` the longest ever; ``trial`` None: the target is not to be run on. ``stage`` names the stage that the
+    seconds inside it are spent for."""
 
     engine: Engine
     query: Query
     verifier: Verifier
     parameters: Row
     trial: float | None
+    timeout: float
     stage: Callable[[str], AbstractContextManager[None]]
     losers: list[Loser] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     best: float | None = None
     rows: int | None = None
     original_seconds: float | None = None
+    _stopped: int = 0
     _known: dict[str, Entrant] = field(default_factory=dict)
     _plans: dict[str, Plan | None] = field(default_factory=dict)
 
@@ -136,12 +140,17 @@ class Assessor:
     def _try(self, entrant: Entrant) -> str | None:
         """Run an entrant once; the reason why it is out, if it is."""
         assert self.trial is not None
-        limit = self.trial if self.best is None else min(self.trial, max(SHORTEST, self.best * SLACK))
+        if self.best is None:
+            # Nobody has finished yet, so nobody knows what is quick: the limit rises as one after the other is stopped.
+            limit = min(self.timeout, self.trial * 2 ** (self._stopped // UNLUCKY))
+        else:
+            limit = min(self.trial, max(SHORTEST, self.best * SLACK))
         try:
             with self.stage("measure"):
                 seconds, rows = self.engine.time(entrant.candidate.sql, Limits(seconds=limit), self.parameters)
         except QueryTimeout:
             entrant.stopped_after = limit
+            self._stopped += 1
             self.trials.append(Trial(entrant.candidate.rules, None, limit))
             return None
         except EngineError as error:

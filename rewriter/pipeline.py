@@ -217,7 +217,9 @@ class _Job:
         self, query: Query, original_plan: Plan | None, sources: Sequence[CandidateSource], verifier: Verifier
     ) -> list[Entrant]:
         """Ask every source for candidates and tell it how each fared; those worth racing, best first."""
-        assessor = Assessor(self.engine, query, verifier, self.parameters, self._trial(query), self.clock.stage)
+        assessor = Assessor(
+            self.engine, query, verifier, self.parameters, self._trial(query), self.policy.timeout, self.clock.stage
+        )
         original = assessor.original(original_plan)
         # The slower the query, the dearer each trial and the more a search is worth.
         slowness = original.seconds or original.stopped_after or 1.0
