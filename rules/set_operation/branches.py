@@ -14,8 +14,8 @@ _CARRIED = ("with_", "order", "limit", "offset", "by_name")
 
 
 def branches(query: exp.Expr) -> list[exp.Select] | None:
-    """The SELECTs of a chain of UNION ALL, two or more; None for any other query. A branch with LIMIT or the like stands
-    in brackets, which make it another query."""
+    """The SELECTs of a chain of UNION ALL, two or more; None for any other query. A branch with LIMIT stands
+    in brackets, which make it something else than a SELECT."""
     if not isinstance(query, exp.Union) or query.args.get("distinct"):
         return None
     if any(query.args.get(clause) for clause in _CARRIED):

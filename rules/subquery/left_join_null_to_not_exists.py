@@ -29,7 +29,7 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
 
 
 def _test(select: exp.Select, join: exp.Join, facts: Facts) -> exp.Expr | None:
-    """The conjunct ``column IS NULL`` that only rows without a partner fulfil, if nothing else reads the joined table."""
+    """The conjunct ``column IS NULL`` that only rows without a partner fulfil, if nothing else reads the table."""
     item = join.this
     table = facts.table(item)
     if table is None or not isinstance(item, exp.Table) or item.args.get("joins") or item.args.get("sample"):
