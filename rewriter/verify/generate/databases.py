@@ -155,7 +155,7 @@ class Generator:
         )
         count = self._random.choice(self._counts) if self._counts and self._random.random() < 0.7 else 0
         for solved in chosen:
-            base = solved.assign(self._random, self._pool)
+            base = solved.assign(self._random, self._pool, self._fresh)
             self._place(solved, base, rows, 0.0 if profile.neighbours else profile.dropped)
             copies = max(0, count + self._random.choice((-1, -1, 0, 1)))
             state = base
@@ -170,7 +170,7 @@ class Generator:
                 self._place(solved, state, rows, profile.dropped)
         if self._spoiled and not self.calm and self._random.random() < 0.5:
             for twin in self._random.sample(self._spoiled, k=min(len(self._spoiled), self._random.choice((1, 2, 4)))):
-                self._place(twin, twin.assign(self._random, self._pool), rows, 0.0)
+                self._place(twin, twin.assign(self._random, self._pool, self._fresh), rows, 0.0)
         for relation in self.relations:
             for _ in range(self._random.randint(0, profile.noise)):
                 rows[relation.key].append(self._noise(relation, profile))

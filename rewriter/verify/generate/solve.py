@@ -46,6 +46,21 @@ class Solved:
             a, b = root(index[id(left)]), root(index[id(right)])
             if a != b:
                 parent[a] = b
+        # Rows of one table that agree on a key are one row: they agree on everything.
+        merging = True
+        while merging:
+            merging = False
+            first: dict[tuple[RelationKey, tuple[str, ...], tuple[int, ...]], dict[str, Variable]] = {}
+            for relation, row in witness.occurrences:
+                for key in relation.keys:
+                    same = first.setdefault(
+                        (relation.key, tuple(key), tuple(root(index[id(row[column])]) for column in key)), row
+                    )
+                    for column, variable in row.items():
+                        a, b = root(index[id(variable)]), root(index[id(same[column])])
+                        if a != b:
+                            parent[a] = b
+                            merging = True
         self.cells = [
             (relation, {c: root(index[id(v)]) for c, v in row.items()}) for relation, row in witness.occurrences
         ]
@@ -73,8 +88,10 @@ class Solved:
                     for near in _worth(variable.domain, constraint.operator, value):
                         yield column_key(variable), near
 
-    def assign(self, rng: random.Random, pool: Callable[[Variable], list[Value]]) -> Assignment:
-        """A value for each class that meets the constraints as far as the search is able to."""
+    def assign(
+        self, rng: random.Random, pool: Callable[[Variable], list[Value]], fresh: Callable[[Domain], Value]
+    ) -> Assignment:
+        """A value for each class that meets the constraints and the keys as far as the search is able to."""
         values = {number: self.pick(number, rng, pool) for number in self.members}
         for _ in range(3):
             for fixed, operator, changed, wish in self.relating:
@@ -89,7 +106,21 @@ class Solved:
                     values[changed] = self.pick(
                         changed, rng, pool, Constraint(self.members[changed][0], operator, (bound,))
                     )
+        self._distinguish(values, fresh)
         return values
+
+    def _distinguish(self, values: Assignment, fresh: Callable[[Domain], Value]) -> None:
+        """Give rows of one table that have the same key by chance, and differ otherwise, keys of their own."""
+        taken: dict[tuple[RelationKey, tuple[str, ...], tuple[Value, ...]], dict[str, int]] = {}
+        for relation, cells in self.cells:
+            for key in relation.keys:
+                own = (relation.key, tuple(key), tuple(values[cells[column]] for column in key))
+                other = taken.setdefault(own, cells)
+                if all(values[cells[column]] == values[other[column]] for column in cells):
+                    continue
+                loose = [c for c in key if cells[c] != other[c] and cells[c] not in self.constraints]
+                if loose:
+                    values[cells[loose[-1]]] = fresh(self.domain(cells[loose[-1]]))
 
     def pick(
         self,
