@@ -14,8 +14,10 @@ import heapq
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -121,17 +123,18 @@ class _Search:
     def _expand(self, state: _State) -> Generator[Proposal, Feedback, None]:
         """Ask for the plan of every successor, and queue each for its trial."""
         turns: dict[str, int] = {}
-        for document, tree in self._successors(state.tree):
+        for document, trees in self._successors(state):
             if not self._affordable():
                 return
+            tree = trees[-1]
             mark = _fingerprint(tree, self.query.dialect)
             if mark in self.seen or not _sound_columns(tree):
                 continue
             self.seen.add(mark)
             self.asked += 1
-            sql = tree.sql(dialect=self.query.dialect, pretty=True)
-            steps = (*state.steps, Step(document.name, document.summary, sql))
-            candidate = Candidate(f"r{self.asked}", tree, sql, RuleSearch.name, steps)
+            texts = [made.sql(dialect=self.query.dialect, pretty=True) for made in trees]
+            steps = (*state.steps, *(Step(document.name, document.summary, text) for text in texts))
+            candidate = Candidate(f"r{self.asked}", tree, texts[-1], RuleSearch.name, steps)
             feedback = yield Proposal(candidate, Depth.PLAN)
             if feedback.rejected is not None:
                 continue
@@ -144,7 +147,9 @@ class _Search:
                 self._push(successor, SAME_PLAN)
                 continue
             self.plans.add(shape)
-            turn = turns[document.name] = turns.get(document.name, -1) + 1
+            turn = 0
+            if len(trees) == 1:
+                turn = turns[document.name] = turns.get(document.name, -1) + 1
             cost = max(-COST_RANGE, min(COST_RANGE, COST_WEIGHT * math.log10(ratio)))
             self._push(successor, cost + TURN * turn - self._promise(document.name), parent=state)
 
@@ -175,17 +180,58 @@ class _Search:
         self.paid[rule] = max(gain, (self.paid.get(rule, gain) + gain) / 2)
         self._push(state, EXPANSION)
 
-    def _successors(self, tree: exp.Query) -> Iterator[tuple[RuleDocument, exp.Query]]:
-        """What each rule makes of a state; the rules take turns, so that no rule's many places crowd out another's."""
-        running = [(document, _guarded(document, tree, self.facts)) for document in self.rules]
-        for _ in range(PER_RULE_AND_STATE):
+    def _successors(self, state: _State) -> Iterator[tuple[RuleDocument, list[exp.Query]]]:
+        """What each rule makes of a state, step by step (mostly one); the rules take turns, so that no rule's many
+        places crowd out another's. Of a state that nothing has beaten, also what a rule makes of it when it is applied
+        to several SELECTs: where each of three branches costs a third, no single one of them shows a gain."""
+        running = [(document, _guarded(document, state.tree, self.facts)) for document in self.rules]
+        firsts: dict[str, exp.Query] = {}
+        for turn in range(PER_RULE_AND_STATE):
             still = []
             for document, results in running:
                 result = next(results, None)
-                if result is not None:
-                    yield document, result
-                    still.append((document, results))
+                if result is None:
+                    continue
+                yield document, [result]
+                still.append((document, results))
+                if turn == 0:
+                    firsts[document.name] = result
+                elif turn == 1 and state.value <= self.best:
+                    trees = self._everywhere(document, state.tree, firsts[document.name])
+                    if len(trees) > 1 and len(state.steps) + len(trees) <= MAX_STEPS:
+                        yield document, trees
             running = still
+
+    def _everywhere(self, document: RuleDocument, tree: exp.Query, first: exp.Query) -> list[exp.Query]:
+        """``first``, which the rule made of ``tree``, and what it makes of that at one SELECT of ``tree`` after the
+        other that it has not changed yet."""
+        untouched = _own_texts(tree)
+        trees = [tree]
+        after: exp.Query | None = first
+        while after is not None and len(trees) <= MAX_STEPS:
+            untouched &= _own_texts(after)
+            trees.append(after)
+            current, after = after, None
+            before = _own_texts(current)
+            for result in islice(_guarded(document, current, self.facts), PER_RULE_AND_STATE):
+                changed = before - _own_texts(result)
+                if changed and changed <= untouched:
+                    after = result
+                    break
+        return trees[1:]
+
+
+def _own_texts(tree: exp.Query) -> Counter[str]:
+    """Every SELECT of a query as text, without the queries nested in it."""
+    texts: Counter[str] = Counter()
+    for select in tree.find_all(exp.Select):
+        copy = select.copy()
+        copy.set("with_", None)
+        for nested in list(copy.find_all(exp.Query)):
+            if nested is not copy and nested.find_ancestor(exp.Query) is copy:
+                nested.replace(exp.Null())
+        texts[copy.sql(comments=False)] += 1
+    return texts
 
 
 def _value(feedback: Feedback, otherwise: float) -> float:

@@ -8,7 +8,7 @@ from rewriter.candidates import Experience, Record, RuleSearch
 from rewriter.candidates.base import Budget, Depth, Proposal
 from rewriter.candidates.experience import shape_of
 from rewriter.parse import parse, read_schema
-from rewriter.records import Candidate, Feedback, Plan
+from rewriter.records import Candidate, Feedback, Plan, Query
 from rules.facts import Facts
 
 CATALOG = read_schema(
@@ -30,11 +30,16 @@ def plan(candidate: Candidate, cost: float = 100.0) -> Plan:
 
 
 def driven(
-    answer: Answer, *, original: Feedback, search: RuleSearch | None = None, budget: Budget | None = None
+    answer: Answer,
+    *,
+    original: Feedback,
+    search: RuleSearch | None = None,
+    budget: Budget | None = None,
+    query: Query = QUERY,
 ) -> list[Proposal]:
     """All proposals of a search that gets ``answer``."""
     source = search or RuleSearch()
-    generator = source.candidates(QUERY, Facts(CATALOG), budget or Budget(30.0, 12), original)
+    generator = source.candidates(query, Facts(CATALOG), budget or Budget(30.0, 12), original)
     proposals: list[Proposal] = []
     try:
         proposal = next(generator)
@@ -124,3 +129,16 @@ def test_experience_of_the_same_shape_counts_more_than_that_of_others() -> None:
     here, elsewhere, unseen = (experience.promise("r", "postgres", shape) for shape in ("cte", "plain", "set"))
     assert here > unseen > elsewhere > 0
     assert experience.promise("r", "duckdb", "cte") == experience.promise("never seen", "duckdb", "cte")
+
+
+def test_a_rule_is_tried_on_all_branches_at_once() -> None:
+    branch = (
+        "SELECT a.amount FROM sale a WHERE a.day = {} AND a.shop_id IN (SELECT s.id FROM shop s WHERE s.city > 'O')"
+    )
+    query = parse(" UNION ALL ".join(branch.format(day) for day in (1, 2, 3)), CATALOG)
+    proposals = driven(lambda it: Feedback(plan=plan(it), seconds=1.0), original=Feedback(seconds=1.0), query=query)
+    rule = "subquery/in_to_hashed_filter"
+    (whole,) = {
+        entry.candidate.id: entry.candidate for entry in proposals if entry.candidate.rules == (rule,) * 3
+    }.values()
+    assert [step.sql.count("IS TRUE") for step in whole.steps] == [1, 2, 3]
