@@ -129,6 +129,8 @@ class Partials:
         other relations, the choice is made over the partial values."""
         if reads(argument, self.site) <= self.core:
             return _under(kind(this=self._partial(kind(this=argument.copy()), within)), condition)
+        if kind is not exp.Sum and within is None and not reads(argument, self.site) & self.core:
+            return _under(kind(this=argument.copy()), condition)  # of how many rows does not matter
         if not isinstance(argument, exp.Case) or argument.this is not None or within is not None:
             return None
         chosen = argument.copy()

@@ -41,10 +41,8 @@ def _cores(select: exp.Select, facts: Facts) -> list[frozenset[str]]:
     base: set[str] = set()
     for call in cores.own_aggregates(select):
         base |= Partials.needed(call, select)
-    if not base:
+    if not base or not cores.connected(base, joined):
         base = {cores.biggest(select, facts)}
-    if not cores.connected(base, joined):
-        return []
     everyone = {relation_name(item) for item in relations(select)}
     filtering = cores.filtered(select)
     grouping = set().union(*(cores.reads(part, select) for part in cores.around(select))) - base
