@@ -174,12 +174,15 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Adequacy:
-    """How good the tests were. ``non_empty``: databases where the original returned rows."""
+    """How good the tests were. ``non_empty``: databases where the original returned rows. ``mutants`` of the original
+    were run on the same databases (None: not asked), which killed ``killed`` of them; ``alive`` names the faults that
+    none showed."""
 
     databases: int
     non_empty: int
     mutants: int | None = None
     killed: int | None = None
+    alive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

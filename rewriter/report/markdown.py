@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from rewriter.records import Loser, Measurement, Report
-from rewriter.report.text import evidence, headline, interval, note, plan_lines, visible, why
+from rewriter.report.text import evidence, headline, interval, note, plan_lines, unnoticed, visible, why
 from rewriter.report.units import duration
 
 
@@ -26,6 +26,9 @@ def to_markdown(report: Report) -> str:
             f"- {_inline(evidence(report.verdict))}",
             f"- method: {_inline(report.verdict.method)}",
         ]
+        blind = unnoticed(report.verdict)
+        if blind is not None:
+            lines.append(f"- {_inline(blind)}")
         lines += [f"- assumption: {_inline(text)}" for text in report.verdict.assumptions]
         if report.verdict.confirmed_on:
             lines.append(f"- run on: {_inline(', '.join(report.verdict.confirmed_on))}")

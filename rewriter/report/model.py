@@ -47,8 +47,9 @@ class CounterexampleModel(_Model):
 class AdequacyModel(_Model):
     databases: int
     non_empty: int = Field(description="databases on which the original returned rows")
-    mutants: int | None = None
-    killed: int | None = None
+    mutants: int | None = Field(default=None, description="faulty variants of the original that were run on them")
+    killed: int | None = Field(default=None, description="mutants whose answer differed on one of them at least")
+    alive: list[str] = Field(default=[], description="the faults that none of them showed")
 
 
 class VerdictModel(_Model):
@@ -180,7 +181,11 @@ def verdict_model(verdict: Verdict) -> VerdictModel:
         method=verdict.method,
         reason=verdict.reason,
         adequacy=AdequacyModel(
-            databases=adequacy.databases, non_empty=adequacy.non_empty, mutants=adequacy.mutants, killed=adequacy.killed
+            databases=adequacy.databases,
+            non_empty=adequacy.non_empty,
+            mutants=adequacy.mutants,
+            killed=adequacy.killed,
+            alive=list(adequacy.alive),
         )
         if adequacy
         else None,

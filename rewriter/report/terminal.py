@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rewriter.records import Report, Step
-from rewriter.report.text import evidence, headline, interval, note, visible
+from rewriter.report.text import evidence, headline, interval, note, unnoticed, visible
 from rewriter.report.units import count, duration
 
 SHOWN_LOSERS = 12
@@ -37,6 +37,9 @@ def print_terminal(report: Report, console: Console, *, trace: bool = False) -> 
                 _print_step(before, step, console)
     if report.verdict is not None:
         console.print(_text(f"Evidence: {evidence(report.verdict)}"), soft_wrap=True)
+        blind = unnoticed(report.verdict)
+        if blind is not None:
+            console.print(_text(blind[:1].upper() + blind[1:], "dim"), soft_wrap=True)
         if report.verdict.confirmed_on:
             console.print(_text(f"Run on: {', '.join(report.verdict.confirmed_on)}"), soft_wrap=True)
         for assumption in report.verdict.assumptions:

@@ -19,6 +19,7 @@ MEANING = {
     VerdictKind.REFUTED: "there is a database on which the two differ",
     VerdictKind.UNKNOWN: "nothing is known about whether the two return the same",
 }
+ALIVE_SHOWN = 6  # faults that are named
 
 
 @cache
@@ -69,6 +70,15 @@ def evidence(verdict: Verdict) -> str:
             text += f" that kill {(adequacy.killed or 0) / adequacy.mutants:.0%} of {count(adequacy.mutants, 'mutant')}"
         return text
     return f"{verdict.kind.value}: {verdict.reason}"
+
+
+def unnoticed(verdict: Verdict) -> str | None:
+    """The faults that the tests would not have noticed, in one sentence; None when there are none."""
+    alive = verdict.adequacy.alive if verdict.adequacy is not None else ()
+    if not alive:
+        return None
+    more = f"; and {len(alive) - ALIVE_SHOWN} more" if len(alive) > ALIVE_SHOWN else ""
+    return f"faults that these databases would not show, if they are any: {'; '.join(alive[:ALIVE_SHOWN])}{more}"
 
 
 def interval(gain: Speedup) -> str:

@@ -78,12 +78,19 @@ class Verifier:
         adequacy = Adequacy(
             sum(verdict.adequacy.databases for verdict in tested if verdict.adequacy),
             sum(verdict.adequacy.non_empty for verdict in tested if verdict.adequacy),
+            *_mutants(tested[0]),
         )
         reason = (
             f"no difference on {adequacy.databases} generated databases with {len(tested)} choices of parameter values;"
             f" the original returned rows on {adequacy.non_empty}"
         )
         return replace(tested[0], reason=reason, adequacy=adequacy)
+
+
+def _mutants(verdict: Verdict) -> tuple[int | None, int | None, tuple[str, ...]]:
+    """What the mutants say with the first choice of parameter values."""
+    adequacy = verdict.adequacy
+    return (adequacy.mutants, adequacy.killed, adequacy.alive) if adequacy is not None else (None, None, ())
 
 
 def certify(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from sqlglot import exp
@@ -15,11 +15,14 @@ from rewriter.engines.base import Engine
 from rewriter.errors import BindError, EngineError
 from rewriter.records import Adequacy, Counterexample, Database, Query, Result, Verdict, VerdictKind
 from rewriter.verify import shape
+from rewriter.verify.adequacy import tally
 from rewriter.verify.generate import Generator, relations
+from rewriter.verify.mutants import mutants
 from rewriter.verify.reference import reference
 from rewriter.verify.script import scripts
 from rewriter.verify.shrink import shrink
 from rewriter.verify.trials import Bench, Trial, differ
+from rules.facts import Facts
 
 POOL = 32  # databases that every candidate of a query is screened on
 POOL_TRIED = 160  # made to choose them from
@@ -29,6 +32,9 @@ BATCH = 16
 FIRST = 6  # databases of the pool that run first, because most wrong candidates fall there
 ENOUGH = 640  # databases after which a certificate gains little
 JUDGED = 12  # databases on which a winner is tested again on the judge
+KEPT = 64  # databases on which the original's mutants are run
+RESERVED = {True: 0.6, False: 0.75}  # share of a certificate's time that new databases get, with a judge and without
+LEAST_ADEQUACY = 0.5  # seconds that the mutants get even when the time is up
 SHRINK_SECONDS = {"screen": 0.5, "certify": 3.0}
 
 METHOD = "tested"
@@ -56,7 +62,7 @@ class Tester:
         hunt = self._hunt(candidate, deadline, "certify")
         if isinstance(hunt, Verdict):
             return hunt
-        return hunt.over_pool() or hunt.over_new() or hunt.on_judge() or hunt.survived()
+        return hunt.over_pool() or hunt.over_new() or hunt.on_judge() or hunt.judged_by_mutants(hunt.survived())
 
     def bench(self, engine: Engine, candidate: exp.Query | None = None) -> Bench:
         """``engine`` with the original as it is best put to it: as stated in its own dialect; in another one as the
@@ -159,6 +165,7 @@ class _Hunt:
     refused: EngineError | None = None
     shaped: bool = False
     selection: list[Trial] = field(default_factory=list)
+    tried: list[Trial] = field(default_factory=list)
 
     def over_pool(self) -> Verdict | None:
         for part in (self.pool[:FIRST], self.pool[FIRST:]):
@@ -176,8 +183,7 @@ class _Hunt:
         queries = (original.tree, self.candidate)
         generator = Generator(original.catalog, self.bench.relations, queries, self.tester.seed + 1)
         stream: Iterator[Database] = iter(generator)
-        reserve = 0.8 if self.tester.judge is None else 0.6
-        until = time.monotonic() + (self.deadline - time.monotonic()) * reserve
+        until = time.monotonic() + (self.deadline - time.monotonic()) * RESERVED[self.tester.judge is not None]
         while self.databases < ENOUGH and time.monotonic() < until:
             batch = list(islice(stream, BATCH))
             if not batch:
@@ -240,6 +246,19 @@ class _Hunt:
         )
         return Verdict(VerdictKind.TESTED, METHOD, reason, adequacy, confirmed_on=names)
 
+    def judged_by_mutants(self, verdict: Verdict) -> Verdict:
+        """``verdict``, with the share of the original's mutants that the same databases kill."""
+        if verdict.kind is not VerdictKind.TESTED or verdict.adequacy is None:
+            return verdict
+        until = max(self.deadline, time.monotonic() + LEAST_ADEQUACY)
+        original = self.tester.original
+        made = mutants(original.tree, Facts(original.catalog), self.tester.seed)
+        found = tally(self.bench, self.tried, made, until)
+        return replace(
+            verdict,
+            adequacy=replace(verdict.adequacy, mutants=found.tried, killed=found.killed, alive=found.alive),
+        )
+
     def _judged(self, trials: Sequence[Trial], answers: Sequence[Result | EngineError]) -> Verdict | None:
         for trial, answer in zip(trials, answers, strict=True):
             if not trial.telling:
@@ -248,6 +267,8 @@ class _Hunt:
                 self.refused = answer
                 return self.survived()
             self.databases += 1
+            if len(self.tried) < KEPT:
+                self.tried.append(trial)
             self.non_empty += trial.non_empty
             if trial.non_empty and len(self.selection) < 4 * JUDGED:
                 self.selection.append(trial)
