@@ -7,12 +7,13 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from rewriter.cli_support import data_console, fail_softly, talk
 from rewriter.engines import connect, scratch
@@ -21,7 +22,7 @@ from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
-from tpc import catalogue
+from tpc import catalogue, pairs
 from tpc.data import query_texts, workload_texts
 from tpc.load import load, target_for
 from tpc.outcome import Outcome
@@ -214,7 +215,7 @@ def rules_command(
         list[Path] | None, typer.Option("--results", metavar="FILE", help="what run --out wrote; may be repeated")
     ] = None,
     job: Annotated[Path | None, typer.Option("--job", metavar="DIR", help="the Join Order Benchmark")] = None,
-    pairs: Annotated[Path | None, typer.Option("--pairs", metavar="DIR", help="a folder of pair files")] = None,
+    labelled: Annotated[Path | None, typer.Option("--pairs", metavar="DIR", help="a folder of pair files")] = None,
     scale: ScaleOption = DEMO_SCALE,
     out: Annotated[Path, typer.Option("--out", metavar="FILE")] = Path("docs/rules.md"),
 ) -> None:
@@ -228,8 +229,8 @@ def rules_command(
             workloads[f"TPC-{suite.name.upper()}"] = [(name, text, known) for name, text in query_texts(suite).items()]
         if job is not None:
             workloads["JOB"] = catalogue.job(job)
-        if pairs is not None:
-            workloads["pairs"] = catalogue.pairs(pairs)
+        if labelled is not None:
+            workloads["pairs"] = catalogue.pairs(labelled)
         with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=talk, transient=True) as bar:
             task = bar.add_task("surveying", total=None)
             found = catalogue.survey(workloads, lambda what: bar.update(task, description=escape(what)))
@@ -250,6 +251,37 @@ def experience_command(
         entries = catalogue.experience(results)
         out.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
         talk.print(f"wrote {out}: {len(entries)} rules", highlight=False)
+
+
+@app.command("pairs")
+def pairs_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="pair files (.jsonl), or folders of them")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="verdicts, one file for each source")],
+    budget: Annotated[float, typer.Option("--budget", help="seconds for one pair")] = 10.0,
+    jobs: Annotated[int, typer.Option("--jobs", help="pairs at a time")] = 2,
+    most: Annotated[int | None, typer.Option("--most", help="pairs of one file, at most")] = None,
+) -> None:
+    """Verify labelled pairs and count verdicts by source and label. Verdicts in DIR are kept; a run goes on there."""
+    with fail_softly():
+        lines: list[pairs.Line] = []
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
+        out.mkdir(parents=True, exist_ok=True)
+        with Progress(*columns, TimeElapsedColumn(), console=talk, transient=True) as bar:
+            for path in pairs.pair_files(files):
+                chosen = pairs.binding(path, most)
+                task = bar.add_task(path.stem, total=len(chosen))
+                told = partial(_advance, bar, task)
+                results = out / path.name
+                lines += pairs.judge(path, chosen, results, budget=budget, jobs=jobs, told=told)
+                bar.remove_task(task)
+        data_console().print(pairs.as_rich(lines))
+        for line in lines:
+            for name in line.against:
+                data_console().print(f"against its label ({line.label}): {line.source} {name}", highlight=False)
+
+
+def _advance(bar: Progress, task: TaskID, done: int) -> None:
+    bar.update(task, completed=done)
 
 
 @app.command("demo")
