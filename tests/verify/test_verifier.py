@@ -223,3 +223,10 @@ def test_screening_refutes_what_is_plainly_wrong(shop: Catalog, hunter: DuckDB) 
     for case in ("lost duplicates", "lost join predicate", "not in with null"):
         original, candidate = (parse(text, shop) for text in DIFFERENT[case])
         assert Verifier(original, hunter).screen(candidate.tree).kind is VerdictKind.REFUTED, case
+
+
+def test_a_lost_limit_of_many_rows_is_noticed(hold: Hold) -> None:
+    query = "SELECT o.id, c.name FROM orders o JOIN customer c ON c.id = o.customer_id ORDER BY o.id LIMIT {}"
+    for candidate in (query.format(101), query.format(100).replace("LIMIT 100", "")):
+        verdict = hold(query.format(100), candidate)
+        assert verdict.kind is VerdictKind.REFUTED, candidate

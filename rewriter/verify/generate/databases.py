@@ -22,6 +22,7 @@ Rows = dict[RelationKey, list[dict[str, Value]]]
 
 MAX_ROWS = 160  # of one table; enough for the largest count threshold that is aimed at
 MAX_COUNT = 120
+OVERFLOWING = 0.05  # rate of databases with more rows than a LIMIT lets through
 CANCELLING = (1e16, -1e16, 1.0)
 KEPT = 24  # praised databases to make neighbours of
 
@@ -83,6 +84,7 @@ class Generator:
         # Sums over floats depend on the order of rows, so values that cancel each other would blame any rewrite;
         # without aggregates each row is computed alone, and (a + b) + c may be told from a + (b + c).
         self._row_by_row = not any(query.find(exp.AggFunc, exp.Window) for query in queries)
+        self._limits = sorted({n for query in queries if (n := _limit(query)) is not None and n <= MAX_COUNT})
         self._counts = sorted({n for w in self._witnesses for n in w.witness.counts if 0 <= n <= MAX_COUNT})
 
     def __iter__(self) -> Iterator[Database]:
@@ -162,6 +164,9 @@ class Generator:
             for _ in range(min(copies, MAX_COUNT)):
                 state = solved.vary(base, self._random, self._pool, self._fresh, rate=0.0, clone=True)
                 self._place(solved, state, rows, 0.0, copies=True)
+            if self._limits and not self.calm and self._random.random() < OVERFLOWING:
+                for _ in range(self._random.choice(self._limits) + self._random.choice((-1, 0, 1, 3))):
+                    self._place(solved, solved.renewed(base, self._fresh), rows, 0.0, copies=True)
             if len(solved.cells) > 20 and self._random.random() < 0.5:
                 continue
             for _ in range(self._random.randint(0, profile.neighbours) if profile.neighbours else 0):
@@ -336,6 +341,13 @@ class Generator:
                 made[free[0]] = self._fresh(parent.domains[free[0]])
         if all(made[name] is not None for name in parent.not_null) and _passes(parent, made):
             siblings.append(made)
+
+
+def _limit(query: exp.Query) -> int | None:
+    """The number of rows that the query returns at most, where it says so."""
+    limit = query.args.get("limit")
+    value = limit.expression if isinstance(limit, exp.Limit) else None
+    return int(value.name) if isinstance(value, exp.Literal) and value.name.isdigit() else None
 
 
 def prune(relations: Sequence[Relation], rows: Rows) -> None:

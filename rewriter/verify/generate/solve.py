@@ -178,6 +178,17 @@ class Solved:
         self._separate(values, changed, rng, fresh)
         return values
 
+    def renewed(self, base: Assignment, fresh: Callable[[Domain], Value]) -> Assignment:
+        """``base`` with a fresh value for every class that no condition binds: another way to the query's result, with
+        rows, groups and output of its own."""
+        bound = set(self.constraints) | {
+            number for fixed, _, changed, _ in self.relating for number in (fixed, changed)
+        }
+        return {
+            number: value if number in bound or value is None else fresh(self.domain(number))
+            for number, value in base.items()
+        }
+
     def _other(
         self, number: int, base: Mapping[int, Value], rng: random.Random, pool: Callable[[Variable], list[Value]]
     ) -> Value:
