@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from rewriter.engines import DuckDB, scratch
 from rewriter.engines.base import Engine
@@ -23,6 +25,8 @@ from rewriter.verify.script import scripts
 from rewriter.verify.shrink import shrink
 from rewriter.verify.trials import Bench, Trial, differ
 from rules.facts import Facts
+
+log = logging.getLogger(__name__)
 
 POOL = 32  # databases that every candidate of a query is screened on
 POOL_TRIED = 160  # made to choose them from
@@ -252,7 +256,11 @@ class _Hunt:
             return verdict
         until = max(self.deadline, time.monotonic() + LEAST_ADEQUACY)
         original = self.tester.original
-        made = mutants(original.tree, Facts(original.catalog), self.tester.seed)
+        try:
+            made = mutants(original.tree, Facts(original.catalog), self.tester.seed)
+        except (SqlglotError, AssertionError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            log.exception("the original cannot be mutated; the certificate says nothing of mutants")
+            return verdict
         found = tally(self.bench, self.tried, made, until)
         return replace(
             verdict,

@@ -189,3 +189,13 @@ def test_a_required_column_of_an_unknown_type_is_said(shop: Catalog) -> None:
     query = parse("SELECT a, b FROM t", catalog)
     assert domain_of("JSON", "duckdb").kind is Kind.OTHER
     assert "t.a" in (unsupported(relations(catalog, (query.tree,))) or "")
+
+
+def test_generating_leaves_the_query_alone(shop: Catalog) -> None:
+    query = parse("SELECT i.line FROM item i WHERE i.quantity > ALL (SELECT j.quantity FROM item j)", shop)
+    found = relations(shop, (query.tree,))
+    list(islice(Generator(shop, found, (query.tree,), 1), 3))
+    for node in query.tree.walk():
+        while node.parent is not None:
+            node = node.parent
+        assert node is query.tree

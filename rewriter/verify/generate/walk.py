@@ -278,7 +278,7 @@ class _Walk:
                 self.condition(side.args["ifs"][0].this, True, scope, definitions)
         if isinstance(right, (exp.Any, exp.All)):
             inner = right.this
-            right = inner if isinstance(inner, (exp.Subquery, exp.Paren)) else exp.Paren(this=inner)
+            right = inner if isinstance(inner, (exp.Subquery, exp.Paren)) else exp.Paren(this=inner.copy())
         if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
             for one, other in zip(left.expressions, right.expressions, strict=False):
                 self._compare(operator, *self._both(one, other, scope, definitions))
