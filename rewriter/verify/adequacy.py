@@ -11,7 +11,7 @@ from rewriter.errors import BindError
 from rewriter.verify.mutants import Mutant
 from rewriter.verify.trials import Bench, Trial, differ
 
-CHUNK = 8  # mutants that run in one call
+CHUNK = 4  # mutants that run in one call
 FIRST = 8  # databases on which most mutants die
 
 

@@ -50,8 +50,8 @@ class Mutant:
 
 
 def mutants(query: exp.Query, facts: Facts, seed: int = 0, most: int = MOST) -> list[Mutant]:
-    """Up to ``most`` different mutants of a qualified query, chosen at random by ``seed`` where there are more.
-    Some may not bind."""
+    """Up to ``most`` different mutants of a qualified query, in random order by ``seed``, so that those of which there
+    was time to run are a fair sample. Some may not bind."""
     found: dict[str, Mutant] = {}
     original = query.sql(comments=False)
     for fault, tree in _all(query, facts):
@@ -59,10 +59,7 @@ def mutants(query: exp.Query, facts: Facts, seed: int = 0, most: int = MOST) -> 
         if text != original:
             found.setdefault(text, Mutant(fault, tree))
     every = list(found.values())
-    if len(every) <= most:
-        return every
-    chosen = set(random.Random(seed).sample(range(len(every)), most))  # noqa: S311 (reproducible, not a secret)
-    return [mutant for position, mutant in enumerate(every) if position in chosen]
+    return random.Random(seed).sample(every, min(most, len(every)))  # noqa: S311 (reproducible, not a secret)
 
 
 def _all(query: exp.Query, facts: Facts) -> Iterator[tuple[str, exp.Query]]:

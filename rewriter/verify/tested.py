@@ -36,9 +36,9 @@ BATCH = 16
 FIRST = 6  # databases of the pool that run first, because most wrong candidates fall there
 ENOUGH = 640  # databases after which a certificate gains little
 JUDGED = 12  # databases on which a winner is tested again on the judge
-KEPT = 64  # databases on which the original's mutants are run
+KEPT = 48  # databases on which the original's mutants are run
 RESERVED = {True: 0.6, False: 0.75}  # share of a certificate's time that new databases get, with a judge and without
-LEAST_ADEQUACY = 0.5  # seconds that the mutants get even when the time is up
+LEAST_ADEQUACY = 1.0  # seconds that the mutants get even when the time is up
 SHRINK_SECONDS = {"screen": 0.5, "certify": 3.0}
 
 METHOD = "tested"
