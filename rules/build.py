@@ -210,3 +210,11 @@ def rename_relations(select: exp.Select, names: dict[str, str]) -> None:
             item.set("alias", exp.TableAlias(this=identifier(new)))
     for node in own:
         node.set("table", identifier(names[node.table]))
+
+
+def union(parts: Sequence[exp.Query], distinct: bool = False) -> exp.Query:
+    """``parts`` in a chain of UNION ALL, or of UNION where ``distinct``."""
+    result = parts[0]
+    for part in parts[1:]:
+        result = exp.Union(this=result, expression=part, distinct=distinct)
+    return result

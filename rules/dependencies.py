@@ -11,7 +11,7 @@ Optimization" (thesis, Waterloo, 2000).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
@@ -199,15 +199,8 @@ def _translated(columns: Names, outputs: Mapping[Name, list[Name]], rows: Depend
 
 def with_key(rows: Dependencies, key: Names) -> Dependencies:
     """``rows`` of which it is also known that no two agree on ``key``: on it everything else depends."""
-    return Dependencies(
-        columns=rows.columns,
-        constants=rows.constants,
-        equal=rows.equal,
-        not_null=rows.not_null,
-        functional=(*rows.functional, Dependency(key, rows.columns)),
-        keys=rows.keys | {key},
-        complete=rows.complete,
-    )
+    known = (*rows.functional, Dependency(key, rows.columns))
+    return replace(rows, functional=known, keys=rows.keys | {key})
 
 
 def renamed(rows: Dependencies, names: Mapping[Name, Name]) -> Dependencies:

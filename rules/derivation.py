@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -131,14 +132,8 @@ class Derivation:
             return NOTHING
         outputs = self.outputs(definition)
         moved = renamed(outputs, {column: (name, column[1]) for column in outputs.columns})
-        return Dependencies(
-            columns=moved.columns,
-            constants=moved.constants,
-            equal=moved.equal,
-            not_null=moved.not_null,
-            functional=(*moved.functional, *(Dependency(key, moved.columns) for key in moved.keys)),
-            complete=(moved.keys,),
-        )
+        known = (*moved.functional, *(Dependency(key, moved.columns) for key in moved.keys))
+        return replace(moved, functional=known, keys=frozenset(), complete=(moved.keys,))
 
     def outputs(self, query: exp.Expr) -> Dependencies:
         """What holds on the rows that a query returns, its columns under the empty relation name."""
@@ -199,33 +194,13 @@ class Derivation:
             (key.table, key.name) if isinstance(key, exp.Column) and owner(key) is query else None
             for key in group.expressions
         ]
-        inner = Dependencies(
-            columns=rows.columns,
-            constants=rows.constants,
-            equal=rows.equal,
-            not_null=rows.not_null,
-            functional=rows.functional,
-        )
+        inner = replace(rows, keys=frozenset(), complete=())
         if None not in keys:
-            inner = Dependencies(
-                columns=inner.columns,
-                constants=inner.constants,
-                equal=inner.equal,
-                not_null=inner.not_null,
-                functional=inner.functional,
-                keys=frozenset({frozenset(key for key in keys if key is not None)}),
-            )
+            inner = replace(inner, keys=frozenset({frozenset(key for key in keys if key is not None)}))
         found = projected(inner, columns, computed, constants, counted)
         found = _showing(found, shown)
         # What tells the groups apart determines their aggregates as well.
-        return Dependencies(
-            columns=found.columns,
-            constants=found.constants,
-            equal=found.equal,
-            not_null=found.not_null,
-            functional=(*found.functional, *(Dependency(key, shown) for key in found.keys)),
-            keys=found.keys,
-        )
+        return replace(found, functional=(*found.functional, *(Dependency(key, shown) for key in found.keys)))
 
     def _set_operation(self, query: exp.SetOperation) -> Dependencies:
         names = query.named_selects
@@ -249,26 +224,11 @@ class Derivation:
 
 def _showing(found: Dependencies, shown: Names) -> Dependencies:
     """The claims on all outputs, those included of which nothing is known."""
-    return Dependencies(
-        columns=shown,
-        constants=found.constants,
-        equal=found.equal,
-        not_null=found.not_null,
-        functional=found.functional,
-        keys=found.keys,
-    )
+    return replace(found, columns=shown)
 
 
 def _and(rows: Dependencies, step: Dependency) -> Dependencies:
-    return Dependencies(
-        columns=rows.columns,
-        constants=rows.constants,
-        equal=rows.equal,
-        not_null=rows.not_null,
-        functional=(*rows.functional, step),
-        keys=rows.keys,
-        complete=rows.complete,
-    )
+    return replace(rows, functional=(*rows.functional, step))
 
 
 def _of_table(table: Table, name: str) -> Dependencies:

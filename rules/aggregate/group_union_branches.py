@@ -8,9 +8,10 @@ from sqlglot import exp
 
 from rules import core as cores
 from rules.aggregate.grouping import group_first
-from rules.build import identifier
+from rules.build import derived, union
 from rules.cte.push import same_types
 from rules.facts import Facts
+from rules.set_operation.branches import branches, with_names
 from rules.sites import copied, find_cte, only_inner, outer_columns, references, relation_name, relations, selects
 
 
@@ -22,13 +23,13 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
         if select.args.get("windows") or select.args.get("qualify"):
             continue
         for item in relations(select):
-            branches = _union(query, item, facts)
-            if branches is None or all(branch.args.get("group") for branch in branches):
+            parts = _union(query, item, facts)
+            if parts is None or all(part.args.get("group") for part in parts):
                 continue
             copy, (site,) = copied(query, select)
             made = group_first(copy, site, select, frozenset({relation_name(item)}), facts)
             if made is not None and not made.this.args.get("having"):
-                _spread(made, branches)
+                _spread(made, parts)
                 yield copy
 
 
@@ -48,11 +49,10 @@ def _union(query: exp.Query, item: exp.Expr, facts: Facts) -> list[exp.Select] |
         return None
     if isinstance(definition, exp.Select):
         return _projected(query, definition, facts)
-    branches = _branches(definition)
-    if branches is None or not all(same_types(branches[0], branch, facts) for branch in branches[1:]):
+    parts = branches(definition)
+    if parts is None or not all(same_types(parts[0], part, facts) for part in parts[1:]):
         return None
-    names = definition.named_selects
-    return [_with_outputs(branch, branch.selects, names) for branch in branches]
+    return [with_names(part, part.selects, definition.named_selects) for part in parts]
 
 
 def _projected(query: exp.Query, select: exp.Select, facts: Facts) -> list[exp.Select] | None:
@@ -71,46 +71,17 @@ def _projected(query: exp.Query, select: exp.Select, facts: Facts) -> list[exp.S
         names = [output.unalias().name for output in select.selects]
         if branch.args.get("distinct") or not all(name in outputs for name in names):
             return None
-        picked.append(_with_outputs(branch, [outputs[name] for name in names], select.named_selects))
+        picked.append(with_names(branch, [outputs[name] for name in names], select.named_selects))
     return picked
 
 
-def _with_outputs(branch: exp.Select, outputs: Sequence[exp.Expr], names: Sequence[str]) -> exp.Select:
-    copy = branch.copy()
-    new = [exp.alias_(output.unalias().copy(), identifier(name)) for output, name in zip(outputs, names, strict=True)]
-    copy.set("expressions", new)
-    return copy
-
-
-def _branches(query: exp.Expr) -> list[exp.Select] | None:
-    """The SELECTs of a chain of UNION ALL of two or more; None for any other query."""
-    if not isinstance(query, exp.Union) or query.args.get("distinct"):
-        return None
-    if any(query.args.get(clause) for clause in ("limit", "offset", "order", "with_", "by_name")):
-        return None
-    found: list[exp.Select] = []
-    for side in (query.this, query.expression):
-        if isinstance(side, exp.Select) and not side.args.get("with_"):
-            found.append(side)
-            continue
-        below = _branches(side)
-        if below is None:
-            return None
-        found.extend(below)
-    return found
-
-
-def _spread(made: exp.Subquery, branches: Sequence[exp.Select]) -> None:
+def _spread(made: exp.Subquery, parts: Sequence[exp.Select]) -> None:
     """Turn the grouping of the union, in place, into a union of groupings."""
     grouping = made.this
     (item,) = relations(grouping)
-    parts: list[exp.Select] = []
-    for branch in branches:
-        part = grouping.copy()
-        alias = exp.TableAlias(this=identifier(relation_name(item)))
-        part.set("from_", exp.From(this=exp.Subquery(this=branch.copy(), alias=alias)))
-        parts.append(part)
-    result: exp.Query = parts[0]
-    for part in parts[1:]:
-        result = exp.Union(this=result, expression=part, distinct=False)
-    made.set("this", result)
+    groupings: list[exp.Select] = []
+    for part in parts:
+        copy = grouping.copy()
+        copy.set("from_", exp.From(this=derived(part.copy(), relation_name(item))))
+        groupings.append(copy)
+    made.set("this", union(groupings))

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from rules.build import aggregates, conjuncts, identifier, is_single_row, set_where, substitute
 from rules.facts import Facts
-from rules.sites import grouping_sets
+from rules.sites import copied, grouping_sets
 
 
 def pushed(query: exp.Query, filters: Sequence[exp.Expr], facts: Facts) -> exp.Query | None:
@@ -27,6 +27,16 @@ def pushed(query: exp.Query, filters: Sequence[exp.Expr], facts: Facts) -> exp.Q
     if isinstance(query, exp.Select):
         return _into_select(query, filters)
     return None
+
+
+def with_pushed(query: exp.Query, body: exp.Query, filters: Sequence[exp.Expr], facts: Facts) -> exp.Query | None:
+    """A copy of ``query`` whose part ``body`` has the ``filters`` applied inside; None when that changes nothing."""
+    restricted = pushed(body, filters, facts) if filters else None
+    if restricted is None or restricted.sql() == body.sql():
+        return None
+    copy, (site,) = copied(query, body)
+    site.replace(restricted)
+    return copy
 
 
 def absorbed(query: exp.Query, part: exp.Expr) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
+from rules.cte.placing import remove
 from rules.facts import Facts
 from rules.sites import copied, references
 
@@ -23,12 +24,5 @@ def rewrites(query: exp.Query, _: Facts) -> Iterator[exp.Query]:
         return
     copy, sites = copied(query, *unread)
     for site in sites:
-        clause = site.parent
-        assert isinstance(clause, exp.With)
-        rest = [cte for cte in clause.expressions if cte is not site]
-        if rest:
-            clause.set("expressions", rest)
-        else:
-            assert clause.parent is not None
-            clause.parent.set("with_", None)
+        remove(site)
     yield copy

@@ -9,9 +9,10 @@ from sqlglot import exp
 
 from rules.aggregate.rows import multiplies
 from rules.build import column, conjuncts, derived, disjunction, fresh_name, identifier
+from rules.cte.placing import remove
 from rules.facts import Facts
 from rules.join.conditions import column_pair, joins_of, readable, uses
-from rules.sites import copied, find_cte, grouping_sets, references, relation_name, relations, selects, with_of
+from rules.sites import copied, find_cte, grouping_sets, references, relation_name, relations, selects
 
 _AGGREGATES = (exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Count)
 _NO = ("having", "limit", "offset", "qualify", "windows", "distinct", "laterals", "with_")
@@ -133,7 +134,7 @@ def _rewritten(query: exp.Query, select: exp.Select, sides: tuple[_Side, _Side],
     if [_text(cte) for cte in before] != [_text(cte) for cte in after]:
         return None  # a name means another relation here than where the grouping stood
     for cte in gone:
-        _remove(cte)
+        remove(cte)
     return copy
 
 
@@ -226,16 +227,3 @@ def _read_groups(site: exp.Select, sides: tuple[_Side, _Side], names: _Names, jo
 
 def _text(cte: exp.CTE | None) -> str:
     return "" if cte is None else cte.sql()
-
-
-def _remove(cte: exp.CTE) -> None:
-    """Take a CTE that nothing reads any more out of its WITH, in place."""
-    clause = cte.parent
-    assert isinstance(clause, exp.With)
-    rest = [other for other in clause.expressions if other is not cte]
-    if rest:
-        clause.set("expressions", rest)
-    else:
-        assert clause.parent is not None
-        assert with_of(clause.parent) is clause  # type: ignore[arg-type]
-        clause.parent.set("with_", None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
+from rules.build import identifier
 from rules.facts import Facts
 from rules.sites import find_cte, references
 
@@ -33,12 +34,12 @@ def branches(query: exp.Expr) -> list[exp.Select] | None:
     return found if all(len(branch.selects) == width for branch in found) else None
 
 
-def union_all(parts: Sequence[exp.Query]) -> exp.Query:
-    """``parts`` chained by UNION ALL."""
-    result = parts[0]
-    for part in parts[1:]:
-        result = exp.Union(this=result, expression=part, distinct=False)
-    return result
+def with_names(branch: exp.Select, outputs: Sequence[exp.Expr], names: Sequence[str]) -> exp.Select:
+    """The branch with these ``outputs``, which are some of its own, under new ``names``."""
+    copy = branch.copy()
+    new = [exp.alias_(output.unalias().copy(), identifier(name)) for output, name in zip(outputs, names, strict=True)]
+    copy.set("expressions", new)
+    return copy
 
 
 def read_alone(query: exp.Query, item: exp.Expr, facts: Facts) -> exp.Query | None:

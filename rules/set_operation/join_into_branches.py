@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from sqlglot import exp
 
 from rules import core as cores
-from rules.build import derived, fresh_name, identifier
+from rules.build import derived, fresh_name, union
+from rules.cte.placing import remove
 from rules.cte.push import same_types
 from rules.facts import Facts
-from rules.set_operation.branches import branches, captured, read_alone, union_all
+from rules.set_operation.branches import branches, captured, read_alone, with_names
 from rules.sites import copied, find_cte, relation_name, relations, selects
 
 
@@ -54,29 +55,9 @@ def _rewritten(
     for part in parts:
         branch = made.inner.copy()
         (place,) = [other for other in relations(branch) if relation_name(other) == relation_name(item)]
-        place.replace(derived(_named(part, names), relation_name(item)))
+        place.replace(derived(with_names(part, part.selects, names), relation_name(item)))
         joined.append(branch)
-    cores.attach(site, core, made, derived(union_all(joined), fresh_name(copy, "joined")))
+    cores.attach(site, core, made, derived(union(joined), fresh_name(copy, "joined")))
     for shared in nodes[1:]:
-        _removed(shared)
+        remove(shared)
     return copy
-
-
-def _named(part: exp.Select, names: Sequence[str]) -> exp.Select:
-    """A branch whose outputs are called as those of the union are."""
-    copy = part.copy()
-    outputs = [exp.alias_(output.unalias(), identifier(name)) for output, name in zip(copy.selects, names, strict=True)]
-    copy.set("expressions", outputs)
-    return copy
-
-
-def _removed(cte: exp.Expr) -> None:
-    """Take a CTE out of its WITH clause, in place."""
-    clause = cte.parent
-    assert isinstance(clause, exp.With)
-    rest = [other for other in clause.expressions if other is not cte]
-    if rest:
-        clause.set("expressions", rest)
-    else:
-        assert clause.parent is not None
-        clause.parent.set("with_", None)

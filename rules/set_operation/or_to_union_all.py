@@ -8,9 +8,8 @@ from sqlglot import exp
 
 from rules import core as cores
 from rules.aggregate.rows import aggregates_from_within, plain_relations
-from rules.build import conjuncts, derived, fresh_name, inner_conjuncts, set_where
+from rules.build import conjuncts, derived, fresh_name, inner_conjuncts, set_where, union
 from rules.facts import Facts
-from rules.set_operation.branches import union_all
 from rules.sites import copied, relation_name, relations, selects
 
 MOST = 3  # branches: each joins all relations anew
@@ -66,7 +65,7 @@ def _rewritten(query: exp.Query, select: exp.Select, part: exp.Expr, operands: S
         own = [node for node in conjuncts(branch.args.get("where")) if node.sql() != "TRUE"]
         set_where(branch, [*own, *conjuncts(operand), *(_not_true(earlier) for earlier in operands[:position])])
         parts.append(branch)
-    cores.attach(site, everything, made, derived(union_all(parts), fresh_name(copy, "parts")))
+    cores.attach(site, everything, made, derived(union(parts), fresh_name(copy, "parts")))
     return copy
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from sqlglot import exp
 
 from rules.cte.filters import semi_joins
-from rules.cte.push import pushed
+from rules.cte.push import with_pushed
 from rules.facts import Facts
 from rules.set_operation.branches import branches, captured, read_alone, type_of
-from rules.sites import copied, relations, selects
+from rules.sites import relations, selects
 
 
 def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
@@ -23,12 +23,9 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
             if body is None or parts is None or any(part.find(exp.Group) for part in parts):
                 continue
             filters = [part for part in semi_joins(item, facts) if _wanted(query, part, parts, facts)]
-            restricted = pushed(body, filters, facts) if filters else None
-            if restricted is None or restricted.sql() == body.sql():
-                continue
-            copy, (site,) = copied(query, body)
-            site.replace(restricted)
-            yield copy
+            made = with_pushed(query, body, filters, facts)
+            if made is not None:
+                yield made
 
 
 def _wanted(query: exp.Query, part: exp.Expr, parts: Sequence[exp.Select], facts: Facts) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from rules.build import column, derived, fresh_name, identifier
+from rules.build import column, derived, fresh_name, identifier, union
 from rules.facts import Facts
 from rules.set_operation.operands import columns, comparable, operands, put, read
 from rules.sites import copied, outer_columns
@@ -55,11 +55,8 @@ def _rewritten(
         )
         branch.set("from_", exp.From(this=read(inside, alias, names)))
         branches.append(branch)
-    union: exp.Query = branches[0]
-    for branch in branches[1:]:
-        union = exp.Union(this=union, expression=branch, distinct=False)
     made = exp.Select(expressions=columns(alias, names))
-    made.set("from_", exp.From(this=derived(union, alias)))
+    made.set("from_", exp.From(this=derived(union(branches), alias)))
     made.set("group", exp.Group(expressions=[column(alias, name) for name in names]))
     made.set("having", exp.Having(this=_condition(alias, mark, len(branches), kind)))
     return put(copy, site, made)

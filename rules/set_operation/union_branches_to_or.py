@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from sqlglot import exp
 
 from rules.aggregate.rows import aggregates_from_within
-from rules.build import conjunction, conjuncts, disjunction, rename_relations, set_where
+from rules.build import conjunction, conjuncts, disjunction, rename_relations, set_where, union
 from rules.facts import Facts
 from rules.set_operation.disjoint import disjoint
 from rules.sites import copied, owner, relation_name, relations
@@ -29,11 +29,11 @@ def rewrites(query: exp.Query, facts: Facts) -> Iterator[exp.Query]:
         if parts is None or len(groups) == len(parts):
             continue
         copy, (site,) = copied(query, node)
-        result: exp.Query | None = None
-        for group in groups:
-            part = _merged(group, distinct=distinct and len(groups) == 1) if len(group) > 1 else group[0].copy()
-            result = part if result is None else exp.Union(this=result, expression=part, distinct=distinct)
-        assert result is not None
+        merged = [
+            _merged(group, distinct=distinct and len(groups) == 1) if len(group) > 1 else group[0].copy()
+            for group in groups
+        ]
+        result = union(merged, distinct)
         for clause in _CARRIED:
             if site.args.get(clause) is not None:
                 result.set(clause, site.args[clause])

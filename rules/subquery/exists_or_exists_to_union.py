@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
-from rules.build import identifier, set_where
+from rules.build import identifier, set_where, union
 from rules.correlation import Correlation, correlation
 from rules.facts import Facts
 from rules.pattern_conditions import in_filter
@@ -78,11 +78,8 @@ def _membership(found: list[tuple[exp.Select, Correlation]]) -> exp.Expr:
             join.set("kind", None)
         set_where(branch, [*ties.own, *_on(select)])
         branches.append(branch)
-    union: exp.Query = branches[0]
-    for branch in branches[1:]:
-        union = exp.Union(this=union, expression=branch, distinct=False)
     value = order[0].copy() if len(order) == 1 else exp.Tuple(expressions=[outer.copy() for outer in order])
-    return exp.In(this=value, query=exp.Subquery(this=union))
+    return exp.In(this=value, query=exp.Subquery(this=union(branches)))
 
 
 def _on(select: exp.Select) -> list[exp.Expr]:
