@@ -187,7 +187,8 @@ class Adequacy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether two queries are equivalent and how that is known. ``method`` names the rung that decided."""
+    """Whether two queries are equivalent and how that is known. ``method`` names the rung that decided.
+    ``assumptions``: constraints of the catalog that the verdict may rest on. ``proof``: its steps, for reading."""
 
     kind: VerdictKind
     method: str
@@ -198,6 +199,7 @@ class Verdict:
     confirmed_on: tuple[str, ...] = ()
     seconds: float = 0.0
     seed: int = 0
+    proof: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ def to_markdown(report: Report) -> str:
             lines.append(f"- run on: {_inline(', '.join(report.verdict.confirmed_on))}")
         lines.append(f"- seed: {report.verdict.seed}")
         lines.append("")
+        if report.verdict.proof:
+            lines += ["### Proof", ""]
+            lines += [f"{n}. {_inline(step)}" for n, step in enumerate(report.verdict.proof, start=1)]
+            lines.append("")
     if decision.chosen is not None:
         lines += ["## Rules", ""]
         lines += [

@@ -59,6 +59,7 @@ class VerdictModel(_Model):
     adequacy: AdequacyModel | None
     counterexample: CounterexampleModel | None
     assumptions: list[str]
+    proof: list[str] = Field(default=[], description="the steps of a proof, for reading")
     confirmed_on: list[str]
     seconds: float
     seed: int
@@ -191,6 +192,7 @@ def verdict_model(verdict: Verdict) -> VerdictModel:
         else None,
         counterexample=_counterexample(verdict.counterexample) if verdict.counterexample else None,
         assumptions=list(verdict.assumptions),
+        proof=list(verdict.proof),
         confirmed_on=list(verdict.confirmed_on),
         seconds=verdict.seconds,
         seed=verdict.seed,

@@ -44,6 +44,8 @@ def print_terminal(report: Report, console: Console, *, trace: bool = False) -> 
             console.print(_text(f"Run on: {', '.join(report.verdict.confirmed_on)}"), soft_wrap=True)
         for assumption in report.verdict.assumptions:
             console.print(_text(f"Assumes: {assumption}"), soft_wrap=True)
+        for number, told in enumerate(report.verdict.proof, start=1):
+            console.print(_text(f"Proof {number}. {told}", "dim"), soft_wrap=True)
     if report.measurements:
         console.print(_timings(report))
     if decision.losers:

@@ -1,7 +1,7 @@
 """The ladder: which rungs a candidate climbs, for a quick screening and for the certificate of a winner.
 
-Rungs: ``shape`` (columns), then ``tested`` (generated databases). Each is a module of its own; a stronger rung between
-them and the verdict is added here and nowhere else.
+Rungs: ``shape`` (columns), ``algebra`` (proofs) and ``tested`` (generated databases). Each is a module of its own; a
+stronger rung between them and the verdict is added here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from sqlglot import exp
 
 from rewriter.engines.base import Engine
 from rewriter.records import Adequacy, Query, Verdict, VerdictKind
+from rewriter.verify.algebra.process import proof
 from rewriter.verify.generate import relations, unsupported
 from rewriter.verify.parameters import bindings, bound, bound_tree, described
 from rewriter.verify.tested import Tester
 
 Effort = Literal["screen", "certify"]
 SCREEN_SECONDS = 2.0
+PROOF_SECONDS = 5.0  # what a proof may take at most; it has half of a certificate's time
 
 
 class Verifier:
@@ -29,13 +31,22 @@ class Verifier:
     ``hunter`` looks for differences (DuckDB, because it is fast), ``judge`` is the target's own engine: a difference
     counts only if the judge shows it, and a winner is tested again there. Without a judge the hunter stands alone and
     ``Verdict.confirmed_on`` says so. ``by_position``: columns are compared by position and value only, without regard
-    to names and declared types (for pairs from benchmarks). The same seed gives the same databases.
+    to names and declared types (for pairs from benchmarks). Without ``proofs`` there is the rung ``tested`` alone, to
+    hold proofs against it. The same seed gives the same databases.
     """
 
     def __init__(
-        self, original: Query, hunter: Engine, judge: Engine | None = None, *, seed: int = 0, by_position: bool = False
+        self,
+        original: Query,
+        hunter: Engine,
+        judge: Engine | None = None,
+        *,
+        seed: int = 0,
+        by_position: bool = False,
+        proofs: bool = True,
     ) -> None:
         self.original = original
+        self.proofs = proofs
         self.seed = seed
         self._testers = [
             (binding, Tester(bound(original, binding), hunter, judge, seed=seed, by_position=by_position))
@@ -55,17 +66,41 @@ class Verifier:
         reason = unsupported(relations(self.original.catalog, (self.original.tree, candidate)))
         if reason is not None:
             verdict = Verdict(VerdictKind.UNKNOWN, "tested", reason)
+        elif seconds is None:
+            verdict = self._tested(candidate, None)
         else:
-            verdict = self._tested(candidate, seconds)
+            proved = self._proved(candidate, seconds) if self.proofs else None
+            verdict = proved or self._tested(candidate, seconds)
         return replace(verdict, seconds=time.monotonic() - started, seed=self.seed)
 
-    def _tested(self, candidate: exp.Query, seconds: float | None) -> Verdict:
+    def _proved(self, candidate: exp.Query, seconds: float) -> Verdict | None:
+        """The verdict of the rung ``algebra``; None when it finds no proof. What is proved has to pass the screening,
+        and run on the judge, all the same: a proof says nothing of column names and types."""
+        screened = self._tested(candidate, None, judged=True)
+        if screened.kind is VerdictKind.REFUTED:
+            return screened
+        if not screened.confirmed_on:
+            return None  # it did not run
+        original = self.original
+        found = proof(original.stated, candidate, original.catalog, min(PROOF_SECONDS, seconds / 2))
+        if not found.proved:
+            return None
+        return replace(
+            screened,
+            kind=VerdictKind.PROVED,
+            method="algebra",
+            reason=found.reason,
+            assumptions=found.assumptions,
+            proof=found.steps,
+        )
+
+    def _tested(self, candidate: exp.Query, seconds: float | None, *, judged: bool = False) -> Verdict:
         """The verdict of the rung ``tested``; with parameters, over several choices of their values."""
         verdicts: list[Verdict] = []
         for binding, tester in self._testers:
             tree = bound_tree(candidate, binding)
             if seconds is None:
-                verdict = tester.screen(tree, time.monotonic() + SCREEN_SECONDS)
+                verdict = tester.screen(tree, time.monotonic() + SCREEN_SECONDS, judged=judged)
             else:
                 verdict = tester.certify(tree, time.monotonic() + seconds / len(self._testers))
             if verdict.kind is VerdictKind.REFUTED:

@@ -56,10 +56,12 @@ class Tester:
         self._pool: list[Trial] | None = None
         self._refused: EngineError | None = None
 
-    def screen(self, candidate: exp.Query, deadline: float) -> Verdict:
-        """Run the candidate on the pool."""
+    def screen(self, candidate: exp.Query, deadline: float, *, judged: bool = False) -> Verdict:
+        """Run the candidate on the pool; ``judged``: on the judge as well."""
         hunt = self._hunt(candidate, deadline, "screen")
-        return hunt if isinstance(hunt, Verdict) else hunt.over_pool() or hunt.survived()
+        if isinstance(hunt, Verdict):
+            return hunt
+        return hunt.over_pool() or (hunt.on_judge() if judged else None) or hunt.survived()
 
     def certify(self, candidate: exp.Query, deadline: float) -> Verdict:
         """Run the candidate on the pool, then on databases made for this pair, then on the judge."""

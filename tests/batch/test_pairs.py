@@ -49,7 +49,7 @@ def test_each_line_has_one_result() -> None:
     assert len(results) == len(LINES)
     assert all(set(r) == {"id", "verdict", "method", "seconds", "counterexample", "reason"} for r in results)
     by_id = {result["id"]: result for result in results}
-    assert by_id["same"]["verdict"] == "tested"
+    assert by_id["same"]["verdict"] == "proved"
     assert by_id["other"]["verdict"] == "refuted"
     assert "INSERT" in by_id["other"]["counterexample"]
     others = [result for name, result in by_id.items() if name not in ("same", "other")]

@@ -1,0 +1,67 @@
+"""Proofs in a process of their own: the solver holds no lock of ours, keeps to its memory and is killed when late."""
+
+from __future__ import annotations
+
+import pickle
+import select
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+from sqlglot import exp
+
+from rewriter.catalog import Catalog
+from rewriter.verify.algebra import Proof
+
+GRACE_SECONDS = 2.0  # what a proof may take beyond its time before its process is killed
+START_SECONDS = 20.0  # what a new process may take to be ready, on a busy machine
+_idle: list[_Process] = []
+_lock = threading.Lock()
+
+
+def proof(original: exp.Query, candidate: exp.Query, catalog: Catalog, seconds: float) -> Proof:
+    """``prove`` in another process; not proved when that process dies or overstays."""
+    with _lock:
+        process = _idle.pop() if _idle else None
+    process = process or _Process()
+    found = process.ask((original, candidate, catalog, seconds), seconds)
+    if found is None:
+        process.stop()
+        return Proof(False, "the proof was stopped at its time or memory limit")
+    with _lock:
+        _idle.append(process)
+    return found
+
+
+class _Process:
+    """One child. It ends by itself when its standard input is closed, so also when this process dies."""
+
+    def __init__(self) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "rewriter.verify.algebra"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._ready = False
+
+    def ask(self, task: Any, seconds: float) -> Proof | None:
+        """The child's answer; None when it gives none in time."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        with suppress(OSError, EOFError, pickle.UnpicklingError):
+            pickle.dump(task, self._child.stdin)
+            self._child.stdin.flush()
+            patience = seconds + GRACE_SECONDS + (0.0 if self._ready else START_SECONDS)
+            if select.select([self._child.stdout], [], [], patience)[0]:
+                answer: Proof = pickle.load(self._child.stdout)  # noqa: S301 (our own child)
+                self._ready = True
+                return answer
+        return None
+
+    def stop(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
