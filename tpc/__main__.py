@@ -22,7 +22,7 @@ from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
-from tpc import catalogue, pairs
+from tpc import catalogue, hammer, mutation, pairs
 from tpc.data import query_texts, workload_texts
 from tpc.load import load, target_for
 from tpc.outcome import Outcome
@@ -282,6 +282,79 @@ def pairs_command(
 
 def _advance(bar: Progress, task: TaskID, done: int) -> None:
     bar.update(task, completed=done)
+
+
+@app.command("hammer")
+def hammer_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="pair files (.jsonl), or folders of them")],
+    databases: Annotated[int, typer.Option("--databases", help="generated databases for each proof")] = 1000,
+    faults: Annotated[
+        bool, typer.Option("--mutants", help="try to prove each query equal to its mutants instead of its partner")
+    ] = False,
+    most: Annotated[int | None, typer.Option("--most", help="pairs of one file, at most")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="seed of the generated databases")] = 0,
+) -> None:
+    """Hold proofs against generated databases. Ends with exit code 1 when one of them contradicts a proof."""
+    with fail_softly():
+        contradicted = False
+        for path in pairs.pair_files(files):
+            lines = pairs.binding(path, most)
+            work: hammer.Work = hammer.near_misses(lines, seed) if faults else hammer.pairs(lines)
+            with (
+                contextlib.closing(scratch()) as hunter,
+                Progress(SpinnerColumn(), TextColumn("{task.description}"), console=talk, transient=True) as bar,
+            ):
+                task = bar.add_task(path.stem, total=None)
+                told = partial(_hammered, bar, task)
+                blows = hammer.hammer(work, hunter, databases, seed, told)
+            data_console().print(hammer.summary(path.stem, blows), highlight=False, soft_wrap=True)
+            for entry in blows.contradicted:
+                data_console().print(f"contradicted: {entry}", highlight=False, soft_wrap=True)
+            contradicted = contradicted or bool(blows.contradicted)
+        if contradicted:
+            raise typer.Exit(1)
+
+
+def _hammered(bar: Progress, task: TaskID, name: str, blows: hammer.Blows) -> None:
+    bar.update(task, description=escape(f"{name}: {blows.attempts} attempts, {blows.proofs.total()} proofs"))
+
+
+@app.command("mutants")
+def mutants_command(
+    suite: SuiteOption = "h",
+    scale: ScaleOption = DEMO_SCALE,
+    target: TargetOption = "embedded:",
+    queries: Annotated[str | None, typer.Option("--queries", help="numbers or names, separated by commas")] = None,
+    most: Annotated[int, typer.Option("--most", help="mutants of one query, at most")] = 60,
+    budget: Annotated[float, typer.Option("--budget", help="seconds for one verdict")] = 10.0,
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds that a query may run on the data")] = 20.0,
+    seed: Annotated[int, typer.Option("--seed", help="seed of mutants and generated databases")] = 0,
+) -> None:
+    """Of the mutants that differ from their original on the data: how many do generated databases refute?"""
+    with fail_softly():
+        chosen = _suite(suite)
+        texts = _picked(query_texts(chosen), queries)
+        _load(chosen, scale, target)
+        judged: list[mutation.Judged] = []
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
+        with (
+            contextlib.closing(connect(target_for(chosen, scale, target))) as engine,
+            contextlib.closing(scratch()) as hunter,
+            Progress(*columns, TimeElapsedColumn(), console=talk, transient=True) as bar,
+        ):
+            task = bar.add_task("mutants", total=len(texts))
+            for name, text in texts.items():
+                bar.update(task, description=f"query {name}: {sum(entry.missed for entry in judged)} missed")
+                judged += mutation.judge(
+                    name, text, engine, hunter, seed=seed, most=most, budget=budget, timeout=timeout
+                )
+                bar.advance(task)
+        title = f"Mutants of TPC-{suite.upper()}, data of scale {scale:g}"
+        data_console().print(mutation.as_rich({suite: judged}, title))
+        for entry in judged:
+            if entry.missed:
+                line = f"missed ({entry.verdict}): query {entry.query}, {entry.fault}"
+                data_console().print(escape(line), highlight=False, soft_wrap=True)
 
 
 @app.command("demo")

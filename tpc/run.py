@@ -11,16 +11,14 @@ from sqlglot.optimizer import optimize
 
 from rewriter.candidates import Experience, default_sources
 from rewriter.catalog import Catalog
-from rewriter.engines.base import Engine, Limits
-from rewriter.errors import BindError, EngineError, RewriterError, TargetLost
+from rewriter.engines.base import Engine
+from rewriter.errors import RewriterError, TargetLost
 from rewriter.pipeline import Policy, rewrite
-from rewriter.records import Measurement, Progress, Query, Report, Result, Trial, quiet
+from rewriter.records import Measurement, Progress, Report, Trial, quiet
 from rewriter.statistics import speedup
-from rewriter.verify.compare import same_bag, tolerance_for
-from rewriter.verify.reference import reference
+from tpc.comparison import Comparison
 from tpc.outcome import Outcome
 
-COMPARED_ROWS = 2_000_000
 PEER = "sqlglot"
 
 
@@ -79,7 +77,7 @@ def _outcome(
     original = times.get("original")
     decision = report.decision
     chosen = times.get(decision.chosen.id) if decision.chosen is not None else None
-    comparison = _Comparison(report.query, engine, policy.compare_timeout)
+    comparison = Comparison(report.query, engine, policy.compare_timeout)
     same = comparison.same(decision.chosen.sql) if decision.chosen is not None else True
     peer = times.get(f"also:{PEER}")
     peer_ratio, peer_same = None, None
@@ -150,39 +148,3 @@ def _peer(text: str, catalog: Catalog) -> tuple[str | None, str | None]:
         return tree.sql(dialect=catalog.dialect), None
     except (SqlglotError, RecursionError, ValueError, KeyError, AttributeError, TypeError) as error:
         return None, (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-
-
-class _Comparison:
-    """Whether other texts return what the original returns on the real data; the original runs once."""
-
-    def __init__(self, query: Query, engine: Engine, timeout: float) -> None:
-        self.query = query
-        self.engine = engine
-        self.limits = Limits(timeout, COMPARED_ROWS)
-        self.original: Result | None = None
-        self.tried = False
-
-    def same(self, sql: str) -> bool | None:
-        if not self.tried:
-            self.tried = True
-            self.original = self._run(self.query.statement)
-        if self.original is None or self.original.truncated:
-            return None
-        other = self._run(sql)
-        if other is None:
-            return None
-        tolerance = tolerance_for((*self.original.types, *other.types))
-        if same_bag(self.original.rows, other.rows, tolerance):
-            return True
-        # LIMIT over ties: the other text may have taken other rows of the last tie.
-        allowed = reference(self.query.tree, len(self.query.columns))
-        everything = self._run(allowed.query.sql(dialect=self.engine.dialect))
-        return everything is not None and allowed.allows(everything, other)
-
-    def _run(self, sql: str) -> Result | None:
-        try:
-            return self.engine.run(sql, self.limits)
-        except BindError:
-            raise
-        except EngineError:
-            return None

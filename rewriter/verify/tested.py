@@ -63,6 +63,13 @@ class Tester:
             return hunt
         return hunt.over_pool() or (hunt.on_judge() if judged else None) or hunt.survived()
 
+    def hammer(self, candidate: exp.Query, deadline: float, databases: int) -> Verdict:
+        """Run the candidate on the pool and on new databases until ``databases`` have told something."""
+        hunt = self._hunt(candidate, deadline, "certify")
+        if isinstance(hunt, Verdict):
+            return hunt
+        return hunt.over_pool() or hunt.over_new(databases) or hunt.survived()
+
     def certify(self, candidate: exp.Query, deadline: float) -> Verdict:
         """Run the candidate on the pool, then on databases made for this pair, then on the judge."""
         hunt = self._hunt(candidate, deadline, "certify")
@@ -183,14 +190,14 @@ class _Hunt:
                 break
         return None
 
-    def over_new(self) -> Verdict | None:
+    def over_new(self, enough: int = ENOUGH) -> Verdict | None:
         """Databases steered by both queries, until the time is up or enough have been tried."""
         original = self.tester.original
         queries = (original.tree, self.candidate)
         generator = Generator(original.catalog, self.bench.relations, queries, self.tester.seed + 1)
         stream: Iterator[Database] = iter(generator)
         until = time.monotonic() + (self.deadline - time.monotonic()) * RESERVED[self.tester.judge is not None]
-        while self.databases < ENOUGH and time.monotonic() < until:
+        while self.databases < enough and time.monotonic() < until:
             batch = list(islice(stream, BATCH))
             if not batch:
                 break

@@ -9,6 +9,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rewriter.catalog import Catalog, Table
+from rewriter.verify.algebra.known import check
 from rewriter.verify.algebra.rows import Queries, Scope, table_key
 from rewriter.verify.algebra.scalar import falsity
 from rewriter.verify.algebra.sorts import Unsupported, sort_of_text
@@ -86,6 +87,7 @@ def _checks(table: Table, translator: Queries) -> list[Check]:
     for text in table.checks:
         try:
             tree: exp.Expr = exp.maybe_parse(text, dialect=translator.dialect)
+            check(tree)
             # A check is satisfied when it is not false.
             condition = negated(falsity(tree, scope))
         except (Unsupported, SqlglotError):

@@ -39,6 +39,7 @@ from rewriter.verify.algebra.terms import (
 )
 
 Keys = Mapping[str, Sequence[tuple[str, ...]]]  # of a table: its keys, the columns of each
+MOST_STEPS = 200  # of one term; every form on the way is as good as the last
 _ARITHMETIC = ("+", "-", "*")
 
 
@@ -68,7 +69,7 @@ class Normaliser:
     def _term(self, term: Term, *, as_set: bool) -> Term | list[Term] | None:
         """The term in canonical form; None when it stands for nothing; several terms to go on with when it falls
         apart."""
-        while True:
+        for _ in range(MOST_STEPS):
             term = Term(
                 term.variables,
                 tuple(dict.fromkeys(part for c in term.conditions for part in conjuncts(self.expr(c)))),
@@ -85,6 +86,7 @@ class Normaliser:
             if made is None:
                 return term
             term = made
+        return term
 
     # --- expressions ---
 
@@ -263,7 +265,8 @@ class Normaliser:
             if isinstance(condition, Exists):
                 said = [list(_said_outside(inner)) for inner in condition.bag.terms]
                 found += [part for part in said[0] if all(part in other for other in said[1:])]
-        new = [part for part in dict.fromkeys(found) if part not in term.conditions and part != TRUE]
+        plain = [part for made in map(self.expr, found) for part in conjuncts(made)]
+        new = [part for part in dict.fromkeys(plain) if part not in term.conditions and not _trivial(part)]
         if new:
             self.told["what an EXISTS demands of outer columns holds for them outside too"] = None
         if not new or FALSE in new:

@@ -103,7 +103,8 @@ def _condition(node: exp.Expr, scope: Place, *, wanted: bool) -> Expr:
                 return some_row if wanted else negated(some_row)
             case exp.Is() | exp.NullSafeEQ() | exp.NullSafeNEQ():
                 found = _two_valued(node, scope)
-                return found if wanted else negated(found)
+                # Postgres: IS NOT NULL is a flag of IS.
+                return found if wanted is not bool(node.args.get("negate")) else negated(found)
             case exp.Between():
                 low: exp.Expr = exp.GTE(this=node.this.copy(), expression=node.args["low"].copy())
                 high: exp.Expr = exp.LTE(this=node.this.copy(), expression=node.args["high"].copy())
@@ -442,7 +443,7 @@ def _function(node: exp.Expr, scope: Place) -> Expr:
         raise Unsupported(f"the volatile function {node.sql()}")
     if not isinstance(node, (exp.Func, exp.Binary, exp.Unary)) or isinstance(node, exp.UDTF):
         raise Unsupported(f"{node.key} in an expression")
-    if isinstance(node, exp.Like) and _plain(node.expression):
+    if isinstance(node, exp.Like) and set(node.args) <= {"this", "expression"} and _plain(node.expression):
         equal = [compared("=", *map_values(node, scope), wanted=wanted) for wanted in (True, False)]
         return boolean(*equal)
     name, arguments = [node.key], []

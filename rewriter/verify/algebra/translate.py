@@ -12,6 +12,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from rewriter.catalog import Catalog
+from rewriter.verify.algebra.known import check
 from rewriter.verify.algebra.rows import (
     Columns,
     Cte,
@@ -48,6 +49,7 @@ class Translator:
 
     def query(self, query: exp.Expr) -> Translated:
         """The rows of a whole query."""
+        check(query)
         return self.bag_of(query, None, {})
 
     def fold(self, identifier: exp.Expr) -> str:

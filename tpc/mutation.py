@@ -1,0 +1,85 @@
+"""The mutation benchmark: of the mutants of benchmark queries that differ from their original on real data, how many do
+generated databases refute?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from rich.table import Table
+
+from rewriter.engines.base import Engine
+from rewriter.errors import BindError
+from rewriter.parse import parse
+from rewriter.records import VerdictKind
+from rewriter.report.units import duration
+from rewriter.verify import Verifier
+from rewriter.verify.mutants import Mutant, mutants
+from rules.facts import Facts
+from tpc.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One mutant: whether it differs from the original on the real data (None: it could not be run there), the verdict
+    on it and the seconds that took."""
+
+    query: str
+    fault: str
+    differs: bool | None
+    verdict: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def missed(self) -> bool:
+        return bool(self.differs) and self.verdict != VerdictKind.REFUTED.value
+
+
+def judge(
+    name: str, text: str, data: Engine, hunter: Engine, *, seed: int, most: int, budget: float, timeout: float
+) -> Iterator[Judged]:
+    """The mutants of one query, those that differ on ``data`` with the verdict on them. ``budget``: seconds for a
+    verdict; ``timeout``: seconds that a query may run on the data. Raises TargetLost."""
+    query = parse(text, data.catalog())
+    comparison = Comparison(query, data, timeout)
+    verifier = Verifier(query, hunter, seed=seed, by_position=True)
+    for mutant in mutants(query.tree, Facts(query.catalog), seed, most):
+        try:
+            same = comparison.same(mutant.tree.sql(dialect=query.dialect))
+        except BindError:
+            continue
+        if same is not False:
+            yield Judged(name, mutant.fault, None if same is None else False)
+        else:
+            yield _refuted(name, mutant, verifier, budget)
+
+
+def _refuted(name: str, mutant: Mutant, verifier: Verifier, budget: float) -> Judged:
+    started = time.monotonic()
+    verdict = verifier.certify(mutant.tree, seconds=budget)
+    return Judged(name, mutant.fault, True, verdict.kind.value, time.monotonic() - started)
+
+
+def as_rich(judged: Mapping[str, list[Judged]], title: str) -> Table:
+    """One line a suite."""
+    table = Table(
+        "suite", "mutants", "not run", "same on the data", "differ", "refuted", "share", "median", title=title
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for suite, entries in judged.items():
+        differing = [entry for entry in entries if entry.differs]
+        refuted = [entry for entry in differing if not entry.missed]
+        table.add_row(
+            suite,
+            str(len(entries)),
+            str(sum(entry.differs is None for entry in entries)),
+            str(sum(entry.differs is False for entry in entries)),
+            str(len(differing)),
+            str(len(refuted)),
+            f"{len(refuted) / len(differing):.1%}" if differing else "-",
+            duration(median([entry.seconds for entry in differing])) if differing else "-",
+        )
+    return table
