@@ -121,6 +121,10 @@ def rewrite_command(
     require: Annotated[
         str, typer.Option("--require", help="weakest verdict accepted: proved, bounded or tested")
     ] = "tested",
+    adequacy: Annotated[
+        float,
+        typer.Option("--adequacy", help="share of the original's mutants that the tests must kill, 0 to 1"),
+    ] = 0.0,
     timeout: Annotated[float, typer.Option("--timeout", help="seconds one run of a query may take")] = 60.0,
     margin: Annotated[float, typer.Option("--margin", help="least speedup worth a change")] = 1.1,
     effort: Annotated[
@@ -135,7 +139,8 @@ def rewrite_command(
     with fail_softly():
         if effort not in EFFORTS:
             raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
-        policy = replace(EFFORTS[effort], require=_verdict_kind(require), timeout=timeout, margin=margin, trace=trace)
+        demanded = replace(EFFORTS[effort], require=_verdict_kind(require), least_killed=adequacy)
+        policy = replace(demanded, timeout=timeout, margin=margin, trace=trace)
         sql = read_statement(statement)
         with contextlib.closing(_engine(target, schema, dialect)) as engine, progress_bar("rewriting") as progress:
             experience = _experience() if record else Experience()
@@ -238,6 +243,10 @@ def verify_command(
 
 def _print_verdict(verdict: Verdict) -> None:
     write(f"{verdict.kind.value}: {verdict.reason}")
+    for number, step in enumerate(verdict.proof, start=1):
+        write(f"  {number}. {step}")
+    for assumption in verdict.assumptions:
+        write(f"  assumes: {assumption}")
     if verdict.counterexample is not None:
         dialect, script = next(iter(verdict.counterexample.scripts.items()))
         write(f"-- counterexample ({dialect}): {verdict.counterexample.explanation}\n{script}")

@@ -56,8 +56,9 @@ class Policy:
     trial runs, ``trial_seconds`` one such run; a query that takes more than a second is searched longer, up to four
     times. ``verify_seconds`` bounds the certification of one winner, ``race_seconds`` the repetitions of a race,
     ``racers`` its entrants. ``least_databases``: generated databases that the verdict ``tested`` must rest on (a
-    machine under load may not manage more than a handful in the time given, and a handful is no evidence). ``trace``:
-    every step of the chosen rewrite is verified against the one before it as well.
+    machine under load may not manage more than a handful in the time given, and a handful is no evidence).
+    ``least_killed``: share of the original's mutants, 0 to 1, that those databases must kill. ``trace``: every step of
+    the chosen rewrite is verified against the one before it as well.
     """
 
     require: VerdictKind = VerdictKind.TESTED
@@ -70,6 +71,7 @@ class Policy:
     race_seconds: float = 20.0
     racers: int = 6
     least_databases: int = 30
+    least_killed: float = 0.0
     trace: bool = False
     seed: int = 0
 
@@ -78,6 +80,10 @@ class Policy:
             raise UsageError(
                 f"a policy cannot require the verdict {self.require.value!r}",
                 hint="require proved, bounded or tested",
+            )
+        if not 0.0 <= self.least_killed <= 1.0:
+            raise UsageError(
+                "the share of mutants to be killed must lie between 0 and 1", hint="0.9 is a strict demand"
             )
         if self.margin < 1.0:
             raise UsageError("the margin must be at least 1.0", hint="1.1 means: at least 10 percent faster")
@@ -300,12 +306,14 @@ class _Job:
                 verdict = verifier.certify(winner.tree, seconds=self.policy.verify_seconds)
                 if self._thin(verdict):
                     verdict = verifier.certify(winner.tree, seconds=PATIENCE * self.policy.verify_seconds)
-            thin = self._thin(verdict)
-            if verdict.kind.at_least(self.policy.require) and not thin:
+            thin, blind = self._thin(verdict), self._blind(verdict)
+            if verdict.kind.at_least(self.policy.require) and not thin and not blind:
                 return decision, verdict
             reason = verdict.reason
             if thin:
                 reason = f"tested on fewer than the {self.policy.least_databases} databases required"
+            elif blind:
+                reason = f"its tests kill fewer than the {self.policy.least_killed:.0%} of mutants required"
             elif verdict.kind.accepts:
                 reason = f"{verdict.kind.value} only, and {self.policy.require.value} was required"
             self.losers.append(Loser(winner, "verify", reason, verdict))
@@ -329,6 +337,13 @@ class _Job:
         """Whether a verdict rests on too few generated databases."""
         tried = verdict.adequacy.databases if verdict.adequacy is not None else 0
         return verdict.kind is VerdictKind.TESTED and tried < self.policy.least_databases
+
+    def _blind(self, verdict: Verdict) -> bool:
+        """Whether a verdict rests on databases that kill too few of the original's mutants."""
+        found = verdict.adequacy
+        if verdict.kind is not VerdictKind.TESTED or found is None or not self.policy.least_killed:
+            return False
+        return not found.mutants or (found.killed or 0) / found.mutants < self.policy.least_killed
 
     def _certified(self, racers: Sequence[Entrant], verifier: Verifier) -> Decision:
         """Without measurements nobody is chosen; the first few candidates still get their full evidence."""

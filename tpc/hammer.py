@@ -16,10 +16,13 @@ from rewriter.engines.base import Engine
 from rewriter.errors import RewriterError
 from rewriter.parse import catalog_of, parse
 from rewriter.records import Query, Verdict, VerdictKind
+from rewriter.verify.algebra import Proof
 from rewriter.verify.algebra.process import proof
 from rewriter.verify.mutants import mutants
 from rewriter.verify.tested import Tester
 from rules.facts import Facts
+
+__all__ = ["Blows", "Proof", "Work", "hammer", "near_misses", "pairs", "summary"]
 
 PROOF_SECONDS = 5.0
 HAMMER_SECONDS = 60.0  # for one proof, at most

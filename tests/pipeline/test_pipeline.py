@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import pytest
 from sqlglot import exp
@@ -94,7 +95,24 @@ def test_a_proof_that_nobody_has_is_required_in_vain(shop: Postgres, hunter: Duc
     strict = Policy(
         VerdictKind.PROVED, search_seconds=3.0, candidates=4, verify_seconds=0.5, race_seconds=0.5, racers=2
     )
-    report = rewrite(SLOW, shop, policy=strict, hunter=hunter)
+    report = rewrite(f"SELECT id, ROW_NUMBER() OVER (ORDER BY id) FROM ({SLOW}) t", shop, policy=strict, hunter=hunter)
+    assert report.decision.chosen is None
+
+
+def test_a_proof_that_is_required_is_in_the_report(shop: Postgres, hunter: DuckDB) -> None:
+    report = rewrite(SLOW, shop, policy=replace(QUICK, require=VerdictKind.PROVED), hunter=hunter)
+    assert report.decision.chosen is not None, report.decision.reason
+    assert report.verdict is not None
+    assert report.verdict.kind is VerdictKind.PROVED
+    assert report.verdict.proof
+    assert any("PostgreSQL" in engine for engine in report.verdict.confirmed_on)
+
+
+def test_tests_that_kill_too_few_mutants_are_not_enough(shop: Postgres, hunter: DuckDB) -> None:
+    demanding = replace(QUICK, least_killed=1.0)
+    # SELECT DISTINCT over a key and a condition that always holds: mutants of both are equivalent and stay alive.
+    sql = f"SELECT DISTINCT id, ROW_NUMBER() OVER (ORDER BY id) AS n FROM ({SLOW}) t WHERE id >= id"
+    report = rewrite(sql, shop, policy=demanding, hunter=hunter)
     assert report.decision.chosen is None
 
 
@@ -124,7 +142,9 @@ def test_mistakes_in_the_statement_are_told_before_any_work(shop: Postgres, hunt
         rewrite("UPDATE sale SET amount = 0", shop, hunter=hunter)
 
 
-@pytest.mark.parametrize("change", [{"margin": 0.5}, {"timeout": 0.0}, {"require": VerdictKind.REFUTED}])
+@pytest.mark.parametrize(
+    "change", [{"margin": 0.5}, {"timeout": 0.0}, {"require": VerdictKind.REFUTED}, {"least_killed": 2.0}]
+)
 def test_an_impossible_policy_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Policy(**change)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from sqlglot import exp
 
 from rewriter.catalog import Catalog
 from rewriter.engines import DuckDB
@@ -16,7 +17,9 @@ from rewriter.verify.algebra import Proof, process, prove
 from rewriter.verify.algebra.terms import all_variables, refreshed
 from rewriter.verify.algebra.translate import Translator
 from rewriter.verify.mutants import mutants
+from rules.discovery import discover
 from rules.facts import Facts
+from rules.rulefile import RuleDocument, Wrong
 
 PROVED = {
     "join on a foreign key that is not null": (
@@ -210,6 +213,16 @@ def test_no_database_contradicts_a_proof_about_a_mutant(shop: Catalog, hunter: D
             assert verdict.kind is not VerdictKind.REFUTED, mutant.fault
 
 
+WRONG = [(document, case) for document in discover() for case in document.wrong]
+
+
+@pytest.mark.parametrize(("document", "case"), WRONG, ids=[document.name for document, _ in WRONG])
+def test_no_wrong_pair_of_the_catalogue_is_proved(document: RuleDocument, case: Wrong) -> None:
+    catalog = read_schema(document.schema, document.dialects[0] if document.dialects else "postgres")
+    one, two = (parse(sql, catalog) for sql in (case.before, case.after))
+    assert not prove(one.stated, two.stated, catalog).proved
+
+
 def test_postgres_char_values_are_equal_and_not_the_same() -> None:
     catalog = read_schema("CREATE TABLE t (a CHAR(3), b CHAR(5)); CREATE TABLE u (a CHAR(3))", "postgres")
     one, two = "SELECT a FROM t WHERE a = b", "SELECT b FROM t WHERE a = b"
@@ -218,6 +231,18 @@ def test_postgres_char_values_are_equal_and_not_the_same() -> None:
     assert not prove(
         parse(padded, catalog).stated, parse("SELECT a FROM t WHERE FALSE", catalog).stated, catalog
     ).proved
+
+
+def test_what_is_proved_is_the_text_and_not_the_tree(shop: Catalog) -> None:
+    """sqlglot writes (a EXCEPT b) INTERSECT c without brackets, which is a EXCEPT (b INTERSECT c)."""
+    parts = [exp.select("id").from_("customer").where(f"id = {n}") for n in (1, 2, 3)]
+    tree = exp.Intersect(
+        this=exp.Except(this=parts[0], expression=parts[1], distinct=True), expression=parts[2], distinct=True
+    )
+    empty = parse("SELECT id FROM customer WHERE FALSE", shop).stated
+    written = parse("SELECT id FROM customer WHERE id = 1", shop).stated
+    assert not prove(empty, tree, shop).proved
+    assert prove(written, tree, shop).proved
 
 
 def test_a_certificate_holds_the_proof(shop: Catalog, hunter: DuckDB) -> None:

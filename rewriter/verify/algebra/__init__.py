@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import sqlglot
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from rewriter.catalog import Catalog
 from rewriter.verify.algebra.constraints import constraints
@@ -35,7 +37,7 @@ def prove(original: exp.Query, candidate: exp.Query, catalog: Catalog, seconds: 
     started = time.monotonic()
     translator = Translator(catalog)
     try:
-        one, two = translator.query(original), translator.query(candidate)
+        one, two = translator.query(original), translator.query(_as_run(candidate, catalog.dialect))
         if len(one.names) != len(two.names):
             return Proof(False, "the queries return different numbers of columns")
         one, two = _ordered(one, two)
@@ -47,8 +49,15 @@ def prove(original: exp.Query, candidate: exp.Query, catalog: Catalog, seconds: 
         return Proof(False, "no proof was found")
     except Unsupported as error:
         return Proof(False, f"not expressible: {error}")
+    except SqlglotError:
+        return Proof(False, "the candidate's text cannot be read back")
     except OutOfTime:
         return Proof(False, "the time for the proof was up")
+
+
+def _as_run(candidate: exp.Query, dialect: str) -> exp.Expr:
+    """The candidate as its text says it: text is what engines run, and not every tree survives being written down."""
+    return sqlglot.parse_one(candidate.sql(dialect=dialect), read=dialect)
 
 
 def _shown(what: str, bag: Bag) -> str:

@@ -200,8 +200,17 @@ class Prover:
 
     def _covered(self, term: Term, bag: Bag, given: Sequence[Expr], rows: Rows, depth: int) -> bool:
         here = (*rows, *term.variables)
-        wanted = some(list(self._witnesses(bag, here, term.outputs)))
-        return self.follows((*given, *term.conditions), wanted, here, depth + 1)
+        if self._has_witness(term, bag, given, here, depth):
+            return True
+        at_hand = {row.table for row in here}
+        if all(v.table in at_hand for inner in bag.terms for v in inner.variables):
+            return False
+        more, facts = self._referenced(here, [Exists(bag)])
+        return more != here and self._has_witness(term, bag, (*given, *facts), more, depth)
+
+    def _has_witness(self, term: Term, bag: Bag, given: Sequence[Expr], rows: Rows, depth: int) -> bool:
+        wanted = some(list(self._witnesses(bag, rows, term.outputs)))
+        return self.follows((*given, *term.conditions), wanted, rows, depth + 1)
 
     def _witnesses(self, bag: Bag, rows: Rows, outputs: Sequence[Expr] = ()) -> Iterator[Expr]:
         """Conditions each of which puts a row with these outputs into the bag, its variables being rows at hand."""
