@@ -30,6 +30,7 @@ from rewriter.cli_support import (
     progress_bar,
     read_statement,
     read_text,
+    replayed,
     talk,
     write,
     write_json,
@@ -39,13 +40,16 @@ from rewriter.engines.base import Engine
 from rewriter.errors import RewriterError, StoreError, UsageError
 from rewriter.parse import parse, read_schema
 from rewriter.pipeline import EFFORTS, rewrite
-from rewriter.records import Event, Verdict, VerdictKind
+from rewriter.records import Event, Query, Verdict, VerdictKind
 from rewriter.report import plan_to_json, print_terminal, to_html, to_json, to_markdown, verdict_to_json
 from rewriter.report.text import plan_lines
 from rewriter.report.units import ratio
 from rewriter.settings import Settings
 from rewriter.store import Entry, Store
 from rewriter.verify import Verifier
+from rewriter.verify.data import Comparison
+
+DATA_SECONDS = 300.0  # what one run may take for --on-data
 
 EPILOG = (
     "Exit codes: 0 done, 1 refuted (verify), 2 bad input, 3 target unreachable or lost, 4 the target refused or "
@@ -125,6 +129,9 @@ def rewrite_command(
         float,
         typer.Option("--adequacy", help="share of the original's mutants that the tests must kill, 0 to 1"),
     ] = 0.0,
+    on_data: Annotated[
+        bool, typer.Option("--on-data", help="compare the results on the target's own data as well")
+    ] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="seconds one run of a query may take")] = 60.0,
     margin: Annotated[float, typer.Option("--margin", help="least speedup worth a change")] = 1.1,
     effort: Annotated[
@@ -139,7 +146,7 @@ def rewrite_command(
     with fail_softly():
         if effort not in EFFORTS:
             raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
-        demanded = replace(EFFORTS[effort], require=_verdict_kind(require), least_killed=adequacy)
+        demanded = replace(EFFORTS[effort], require=_verdict_kind(require), least_killed=adequacy, on_data=on_data)
         policy = replace(demanded, timeout=timeout, margin=margin, trace=trace)
         sql = read_statement(statement)
         with contextlib.closing(_engine(target, schema, dialect)) as engine, progress_bar("rewriting") as progress:
@@ -210,35 +217,66 @@ def verify_command(
     budget: Annotated[float, typer.Option("--budget", help="seconds per pair")] = 10.0,
     jobs: Annotated[int, typer.Option("--jobs", help="pairs at a time")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="seed of the generated databases")] = 0,
+    on_data: Annotated[
+        bool, typer.Option("--on-data", help="compare the results on the target's data as well")
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option("--replay", metavar="REPORT.json", help="verify the rewrite of a report anew"),
+    ] = None,
 ) -> None:
     """Say whether two queries always return the same, and how that is known."""
     with fail_softly():
         if budget <= 0 or jobs < 1:
             raise UsageError("--budget must be more than 0 seconds and --jobs at least 1")
+        if replay is not None and (original is not None or pairs is not None):
+            raise UsageError("--replay takes its two queries from the report")
         if pairs is not None:
             if original is not None or out is None:
                 raise UsageError("--pairs goes with --out FILE and without A.sql B.sql")
             _verify_file(pairs, out, budget, jobs)
             return
-        if original is None or candidate is None:
+        recorded: str | None = None
+        if replay is not None:
+            one, two, recorded, seed = replayed(read_text(replay, "the report"))
+        elif original is not None and candidate is not None:
+            one, two = read_text(original, "the original"), read_text(candidate, "the candidate")
+        else:
             raise UsageError("two files are needed", hint="rewriter verify A.sql B.sql --schema ddl.sql")
         with (
             contextlib.closing(_engine(target, schema, dialect)) as engine,
             contextlib.closing(connect("duckdb://:memory:")) as hunter,
         ):
             catalog = engine.catalog()
-            first = parse(read_text(original, "the original"), catalog)
-            second = parse(read_text(candidate, "the candidate"), catalog)
+            first, second = parse(one, catalog), parse(two, catalog)
             judge = engine if engine.capabilities.runs else None
             verdict = Verifier(first, hunter, judge, seed=seed).certify(second.tree, seconds=budget)
+            if on_data and verdict.kind.accepts:
+                verdict = _on_data(first, second, engine, verdict)
         if as_json:
             write_json(verdict_to_json(verdict))
         else:
             _print_verdict(verdict)
+        if recorded is not None:
+            talk.print(f"the report says {recorded}" + ("" if recorded == verdict.kind.value else ": not reproduced"))
     if verdict.kind is VerdictKind.REFUTED:
         raise typer.Exit(EXIT_REFUTED)
     if verdict.kind is VerdictKind.UNKNOWN:
         raise typer.Exit(EXIT_UNKNOWN)
+
+
+def _on_data(first: Query, second: Query, engine: Engine, verdict: Verdict) -> Verdict:
+    """The verdict after both queries have run on the target's own data."""
+    if not engine.capabilities.runs:
+        raise UsageError("--on-data needs a target that can run queries", hint="give --target URL")
+    found = Comparison(first, engine, DATA_SECONDS).check(second.statement)
+    if found.same is None:
+        return replace(verdict, reason=f"{verdict.reason}; the target's own data could not be compared in time")
+    if not found.same:
+        reason = "the two return different rows on the target's own data"
+        return replace(verdict, kind=VerdictKind.REFUTED, method="data", reason=reason, proof=())
+    same = f"the same {found.rows} rows on the target's own data, compared {found.how}"
+    return replace(verdict, reason=f"{verdict.reason}; {same}")
 
 
 def _print_verdict(verdict: Verdict) -> None:

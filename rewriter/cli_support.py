@@ -72,6 +72,17 @@ def read_text(path: Path, what: str) -> str:
         raise UsageError(f"{what} {path} is not UTF-8 text") from None
 
 
+def replayed(text: str) -> tuple[str, str, str, int]:
+    """Of a report as JSON: original, chosen candidate, kind of verdict, seed. Raises UsageError."""
+    try:
+        body = json.loads(text)
+        verdict = body["verdict"]
+        return str(body["original"]), str(body["chosen"]["sql"]), str(verdict["kind"]), int(verdict["seed"])
+    except (ValueError, KeyError, TypeError):
+        hint = "give what rewriter rewrite --json printed for a query that was rewritten"
+        raise UsageError("this is no report with a chosen rewrite and its verdict", hint=hint) from None
+
+
 def read_statement(given: str | None) -> str:
     """The statement from an argument, a file named by the argument, or stdin (``-`` or nothing given)."""
     if given is None or given == "-":

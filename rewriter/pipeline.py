@@ -39,6 +39,7 @@ from rewriter.records import (
     quiet,
 )
 from rewriter.verify import Verifier
+from rewriter.verify.data import Comparison
 from rules.facts import Facts
 
 PATIENCE = 4  # times the certification's seconds, where these did not suffice for enough databases
@@ -57,8 +58,9 @@ class Policy:
     times. ``verify_seconds`` bounds the certification of one winner, ``race_seconds`` the repetitions of a race,
     ``racers`` its entrants. ``least_databases``: generated databases that the verdict ``tested`` must rest on (a
     machine under load may not manage more than a handful in the time given, and a handful is no evidence).
-    ``least_killed``: share of the original's mutants, 0 to 1, that those databases must kill. ``trace``: every step of
-    the chosen rewrite is verified against the one before it as well.
+    ``least_killed``: share of the original's mutants, 0 to 1, that those databases must kill. ``on_data``: the
+    winner must return the same as the original on the target's own data as well. ``trace``: every step of the chosen
+    rewrite is verified against the one before it as well.
     """
 
     require: VerdictKind = VerdictKind.TESTED
@@ -72,6 +74,7 @@ class Policy:
     racers: int = 6
     least_databases: int = 30
     least_killed: float = 0.0
+    on_data: bool = False
     trace: bool = False
     seed: int = 0
 
@@ -307,10 +310,15 @@ class _Job:
                 if self._thin(verdict):
                     verdict = verifier.certify(winner.tree, seconds=PATIENCE * self.policy.verify_seconds)
             thin, blind = self._thin(verdict), self._blind(verdict)
+            wrong = None
             if verdict.kind.at_least(self.policy.require) and not thin and not blind:
-                return decision, verdict
+                wrong = self._differs_on_data(winner.sql, verifier.original) if self.policy.on_data else None
+                if wrong is None:
+                    return decision, verdict
             reason = verdict.reason
-            if thin:
+            if wrong is not None:
+                reason = wrong
+            elif thin:
                 reason = f"tested on fewer than the {self.policy.least_databases} databases required"
             elif blind:
                 reason = f"its tests kill fewer than the {self.policy.least_killed:.0%} of mutants required"
@@ -337,6 +345,18 @@ class _Job:
         """Whether a verdict rests on too few generated databases."""
         tried = verdict.adequacy.databases if verdict.adequacy is not None else 0
         return verdict.kind is VerdictKind.TESTED and tried < self.policy.least_databases
+
+    def _differs_on_data(self, sql: str, query: Query) -> str | None:
+        """Why a winner fails on the target's own data; None when it returns the same there."""
+        self.progress(Event("verify", "comparing on the target's data"))
+        with self.clock.stage("verify"):
+            found = Comparison(query, self.engine, self.policy.timeout, self.parameters).check(sql)
+        if found.same is None:
+            return "the target's own data could not be compared within the time limit"
+        if not found.same:
+            return "it returns something else on the target's own data"
+        self.notes.append(f"the same {found.rows} rows on the target's own data, compared {found.how}")
+        return None
 
     def _blind(self, verdict: Verdict) -> bool:
         """Whether a verdict rests on databases that kill too few of the original's mutants."""

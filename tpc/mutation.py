@@ -16,9 +16,9 @@ from rewriter.parse import parse
 from rewriter.records import VerdictKind
 from rewriter.report.units import duration
 from rewriter.verify import Verifier
+from rewriter.verify.data import Comparison
 from rewriter.verify.mutants import Mutant, mutants
 from rules.facts import Facts
-from tpc.comparison import Comparison
 
 
 @dataclass(frozen=True)

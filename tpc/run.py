@@ -16,7 +16,7 @@ from rewriter.errors import RewriterError, TargetLost
 from rewriter.pipeline import Policy, rewrite
 from rewriter.records import Measurement, Progress, Report, Trial, quiet
 from rewriter.statistics import speedup
-from tpc.comparison import Comparison
+from rewriter.verify.data import Comparison
 from tpc.outcome import Outcome
 
 PEER = "sqlglot"
