@@ -21,7 +21,8 @@ from rewriter.verify.tested import Tester
 
 Effort = Literal["screen", "certify"]
 SCREEN_SECONDS = 2.0
-PROOF_SECONDS = 5.0  # what a proof may take at most; it has half of a certificate's time
+PROOF_SECONDS = 5.0  # what a proof may take at most; it has half of a certificate's time, and this much at least:
+LEAST_PROOF_SECONDS = 2.0
 
 
 class Verifier:
@@ -82,7 +83,9 @@ class Verifier:
         if not screened.confirmed_on:
             return None  # it did not run
         original = self.original
-        found = proof(original.stated, candidate, original.catalog, min(PROOF_SECONDS, seconds / 2))
+        found = proof(
+            original.stated, candidate, original.catalog, min(PROOF_SECONDS, max(LEAST_PROOF_SECONDS, seconds / 2))
+        )
         if not found.proved:
             return None
         return replace(

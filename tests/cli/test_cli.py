@@ -111,7 +111,8 @@ def test_verify_tells_by_exit_code(schema: str, tmp_path: Path) -> None:
         (tmp_path / f"{name}.sql").write_text(sql)
     a, b, c = (str(tmp_path / f"{name}.sql") for name in texts)
     same = rewriter("verify", a, b, "--schema", schema, "--budget", "2")
-    assert same.stdout.startswith("tested")
+    assert same.stdout.startswith("proved")
+    assert "  1. " in same.stdout
     different = rewriter("verify", a, c, "--schema", schema, "--dialect", "postgres", "--json", check=1)
     document = json.loads(different.stdout)
     assert document["kind"] == "refuted"
@@ -140,7 +141,7 @@ def test_verify_pairs_writes_one_line_each_whatever_the_lines_hold(tmp_path: Pat
     assert len(results) == 4
     assert results["wrong"]["verdict"] == "refuted"
     assert "INSERT" in results["wrong"]["counterexample"]
-    assert results["same"]["verdict"] == "tested"
+    assert results["same"]["verdict"] == "proved"
     assert results["broken"]["verdict"] == "unknown"
     for entry in results.values():
         assert set(entry) >= {"id", "verdict", "method", "seconds", "counterexample", "reason"}

@@ -40,7 +40,7 @@ def test_verdicts_are_counted_by_label_and_disagreement_is_named(source: Path, t
     lines = judge(source, binding(source), tmp_path / "out.jsonl", budget=2.0, jobs=1)
     by_label = {line.label: line for line in lines}
     assert set(by_label) == {EQUIVALENT, WITNESSED, CLAIMED, UNLABELLED}
-    assert dict(by_label[EQUIVALENT].verdicts) == {"tested": 1, "refuted": 1}
+    assert dict(by_label[EQUIVALENT].verdicts) == {"proved": 1, "refuted": 1}
     assert by_label[EQUIVALENT].against == ["wrong label"]
     assert by_label[WITNESSED].against == []
     assert by_label[CLAIMED].against == ["missed"]

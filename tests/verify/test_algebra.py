@@ -270,5 +270,5 @@ def test_a_child_that_dies_or_overstays_proves_nothing_and_is_replaced(
         child._child.kill()
     assert not process.proof(one, two, shop, 5.0).proved
     assert process.proof(one, two, shop, 5.0).proved
-    monkeypatch.setattr(process, "GRACE_SECONDS", -5.0)
+    monkeypatch.setattr(process, "GRACE_SECONDS", -6.0)
     assert not process.proof(one, two, shop, 5.0).proved

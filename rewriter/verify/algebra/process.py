@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import pickle
-import select
+import selectors
 import subprocess
 import sys
 import threading
@@ -52,11 +53,17 @@ class _Process:
             pickle.dump(task, self._child.stdin)
             self._child.stdin.flush()
             patience = seconds + GRACE_SECONDS + (0.0 if self._ready else START_SECONDS)
-            if select.select([self._child.stdout], [], [], patience)[0]:
+            if self._readable(patience):
                 answer: Proof = pickle.load(self._child.stdout)  # noqa: S301 (our own child)
                 self._ready = True
                 return answer
         return None
+
+    def _readable(self, seconds: float) -> bool:
+        assert self._child.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.stdout, selectors.EVENT_READ)
+            return bool(selector.select(max(0.0, seconds)))
 
     def stop(self) -> None:
         self._child.kill()
@@ -65,3 +72,11 @@ class _Process:
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
+
+
+def _stop_idle() -> None:
+    while _idle:
+        _idle.pop().stop()
+
+
+atexit.register(_stop_idle)

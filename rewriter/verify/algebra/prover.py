@@ -44,7 +44,7 @@ from rewriter.verify.algebra.terms import (
     some,
 )
 
-_DEPTH = 6
+_DEPTH = 10
 _SOLVER_MILLISECONDS = 1500
 _MOST_MAPPINGS = 200
 _AS_SETS = ("min", "max")
