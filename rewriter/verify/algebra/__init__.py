@@ -15,7 +15,7 @@ from rewriter.verify.algebra.constraints import constraints
 from rewriter.verify.algebra.prover import OutOfTime, Prover
 from rewriter.verify.algebra.rows import Translated
 from rewriter.verify.algebra.sorts import Unsupported
-from rewriter.verify.algebra.terms import Bag, Literal, all_variables, bag_text, cells
+from rewriter.verify.algebra.terms import Bag, Literal, all_variables, bag_text, cells, every_term
 from rewriter.verify.algebra.translate import Translator
 
 SHOWN = 600  # characters of a query's canonical form in a proof
@@ -69,7 +69,7 @@ def _required(bags: Iterable[Bag]) -> tuple[str, ...]:
     """The NOT NULL columns that the queries compute with."""
     names: dict[str, None] = {}
     for bag in bags:
-        for term in bag.terms:
+        for term in every_term(bag):
             tables = {variable.id: variable.table for variable in all_variables(term)}
             for expr in (*term.conditions, *term.outputs):
                 for cell in cells(expr):

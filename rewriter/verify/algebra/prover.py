@@ -206,7 +206,10 @@ class Prover:
         if all(v.table in at_hand for inner in bag.terms for v in inner.variables):
             return False
         more, facts = self._referenced(here, [Exists(bag)])
-        return more != here and self._has_witness(term, bag, (*given, *facts), more, depth)
+        if more == here or not self._has_witness(term, bag, (*given, *(fact for _, fact in facts)), more, depth):
+            return False
+        self.used.update((name, None) for name, _ in facts)
+        return True
 
     def _has_witness(self, term: Term, bag: Bag, given: Sequence[Expr], rows: Rows, depth: int) -> bool:
         wanted = some(list(self._witnesses(bag, rows, term.outputs)))
@@ -266,31 +269,36 @@ class Prover:
             return True
         atoms = _atoms([*given, goal])
         every_row, facts = self._referenced(rows, atoms)
-        lemmas = [*facts, *self._row_facts(every_row, [*given, goal])]
-        for lemma in lemmas:
-            solver.add(encoder.condition(lemma))
-        solver.add(encoder.facts((*given, goal, *lemmas)))
-        if lemmas and solver.check() == z3.unsat:
+        facts += self._row_facts(every_row, [*given, goal])
+        # Tracked, so that the answer names the constraints that it rests on.
+        tracked = {f"fact {number}": name for number, (name, _) in enumerate(facts)}
+        for mark, (_, fact) in zip(tracked, facts, strict=True):
+            solver.assert_and_track(encoder.condition(fact), mark)
+        solver.add(encoder.facts((*given, goal, *(fact for _, fact in facts))))
+        if facts and solver.check() == z3.unsat:
+            self.used.update((tracked[str(mark)], None) for mark in solver.unsat_core())
             return True
         if not atoms or depth > _DEPTH:
             return False
         more = list(self._lemmas(atoms, given, every_row, depth))
         for lemma in more:
             solver.add(encoder.condition(lemma))
-        solver.add(encoder.facts((*given, goal, *lemmas, *more)))
-        return bool(solver.check() == z3.unsat)
+        solver.add(encoder.facts((*given, goal, *(fact for _, fact in facts), *more)))
+        if solver.check() != z3.unsat:
+            return False
+        self.used.update((tracked[str(mark)], None) for mark in solver.unsat_core())
+        return True
 
-    def _row_facts(self, rows: Rows, conditions: Sequence[Expr]) -> list[Expr]:
-        """The checks of the rows' tables; and rows of one table that agree on a key agree on all columns that the
-        conditions read."""
-        found: list[Expr] = []
+    def _row_facts(self, rows: Rows, conditions: Sequence[Expr]) -> list[tuple[str, Expr]]:
+        """By constraint: the checks of the rows' tables; and rows of one table that agree on a key agree on all columns
+        that the conditions read."""
+        found: list[tuple[str, Expr]] = []
         read = {(cell.variable, cell.column) for condition in conditions for cell in cells(condition)}
         for row in rows:
             for check in self.promised.checks.get(row.table or "", ()) if row.source is None else ():
                 if any((row.id, cell.column) in read for cell in cells(check.condition)):
                     holds = renamed_expr(check.condition, {check.row: row.id})
-                    found.append(some([negated(self._promises.get(row.id, TRUE)), holds]))
-                    self.used[check.text] = None
+                    found.append((check.text, some([negated(self._promises.get(row.id, TRUE)), holds])))
         tables = Counter(row.table for row in rows if row.table is not None and row.source is None)
         for table in (table for table, count in tables.items() if count > 1 and table in self.promised.keys):
             alike = [row for row in rows if row.table == table]
@@ -302,15 +310,14 @@ class Prover:
                             c for c in self.promised.columns[table] if (one.id, c) in read or (other.id, c) in read
                         ]
                         equal = [same(self.promised.cell(one, c), self.promised.cell(other, c)) for c in columns]
-                        found.append(some([negated(every(agree)), every(equal)]))
-                        self.used[f"key {table}({', '.join(key)})"] = None
+                        found.append((f"key {table}({', '.join(key)})", some([negated(every(agree)), every(equal)])))
         return found
 
-    def _referenced(self, rows: Rows, atoms: Sequence[Exists | Aggregate]) -> tuple[Rows, list[Expr]]:
+    def _referenced(self, rows: Rows, atoms: Sequence[Exists | Aggregate]) -> tuple[Rows, list[tuple[str, Expr]]]:
         """The rows that foreign keys promise for the rows at hand, of tables that the atoms ask for; and what they
         promise."""
         asked = {v.table for atom in atoms for term in atom.bag.terms for v in all_variables(term)}
-        every_row, facts = list(rows), list[Expr]()
+        every_row, facts = list(rows), list[tuple[str, Expr]]()
         for _ in range(2):
             for row in list(every_row):
                 for key in self.promised.foreign:
@@ -325,10 +332,9 @@ class Prover:
                     given = every([present(cell) for cell in own])
                     # Where a column is NULL there may be no parent: then nothing follows from this row, see _witnesses.
                     agree = every([_equal(a, b) for a, b in zip(own, theirs, strict=True)])
-                    facts.append(some([negated(given), agree]))
-                    self._promises[parent.id] = every([given, self._promises.get(row.id, TRUE)])
                     name = f"foreign key {key.child}({', '.join(key.columns)}) to {key.parent}"
-                    self.used[name] = None
+                    facts.append((name, some([negated(given), agree])))
+                    self._promises[parent.id] = every([given, self._promises.get(row.id, TRUE)])
         return tuple(every_row), facts
 
     def _lemmas(

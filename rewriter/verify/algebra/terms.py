@@ -434,6 +434,15 @@ def all_variables(term: Term) -> Iterator[Variable]:
                 yield from all_variables(inner)
 
 
+def every_term(bag: Bag) -> Iterator[Term]:
+    """The terms of a bag, and those of the bags that a LIMIT or the like is taken of."""
+    for term in bag.terms:
+        yield term
+        for variable in term.variables:
+            for inner in variable.source.bags if variable.source is not None else ():
+                yield from every_term(inner)
+
+
 def text(expr: Expr) -> str:
     """For reading: ``v3.deptno = 10``."""
     if isinstance(expr, Cell):
@@ -457,6 +466,12 @@ def bag_text(bag: Bag) -> str:
 
 
 def term_text(term: Term) -> str:
-    variables = ", ".join(f"v{v.id} in {v.table or v.sort}" for v in term.variables)
+    variables = ", ".join(f"v{v.id} in {_range(v)}" for v in term.variables)
     conditions = " and ".join(map(text, term.conditions))
     return f"{{({', '.join(map(text, term.outputs))}) | {variables}{' : ' if conditions else ''}{conditions}}}"
+
+
+def _range(variable: Variable) -> str:
+    if variable.source is None:
+        return variable.table or variable.sort
+    return f"{variable.table} of {' and '.join(map(bag_text, variable.source.bags))}"
