@@ -14,7 +14,8 @@ from rewriter.parse import parse, read_schema
 from rewriter.records import VerdictKind
 from rewriter.verify import Verifier, tested
 from rewriter.verify.algebra import Proof, process, prove
-from rewriter.verify.algebra.terms import all_variables, refreshed
+from rewriter.verify.algebra.substitution import refreshed
+from rewriter.verify.algebra.terms import all_variables
 from rewriter.verify.algebra.translate import Translator
 from rewriter.verify.mutants import mutants
 from rules.discovery import discover

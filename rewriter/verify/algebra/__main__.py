@@ -26,8 +26,8 @@ def _serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
             original, candidate, catalog, seconds = pickle.load(tasks)  # noqa: S301 (our own parent)
             try:
                 answer = prove(original, candidate, catalog, seconds)
-            except (MemoryError, RecursionError) as error:
-                answer = Proof(False, f"the proof ran out of room ({type(error).__name__})")
+            except Exception as error:
+                answer = Proof(False, f"the proof failed: {type(error).__name__}: {error}"[:200])
             answers.write(pickle.dumps(answer))
             answers.flush()
 

@@ -10,7 +10,8 @@ from sqlglot import exp
 from rewriter.verify.algebra.rows import Row, Scope, distinct_rows
 from rewriter.verify.algebra.scalar import node_value, truth
 from rewriter.verify.algebra.sorts import NULL, Unsupported, sort_of_expr, unified
-from rewriter.verify.algebra.terms import FALSE, Aggregate, Bag, Call, Exists, Expr, Literal, null, present, refreshed
+from rewriter.verify.algebra.substitution import refreshed
+from rewriter.verify.algebra.terms import FALSE, Aggregate, Bag, Call, Exists, Expr, Literal, null, present
 
 _NAMES: dict[type[exp.Expr], str] = {
     exp.Min: "min",

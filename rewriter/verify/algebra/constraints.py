@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rewriter.catalog import Catalog, Table
 from rewriter.verify.algebra.known import check
-from rewriter.verify.algebra.rows import Queries, Scope, table_key
+from rewriter.verify.algebra.rows import Columns, Queries, Scope, table_columns, table_key
 from rewriter.verify.algebra.scalar import falsity
-from rewriter.verify.algebra.sorts import Unsupported, sort_of_text
+from rewriter.verify.algebra.sorts import Unsupported
 from rewriter.verify.algebra.terms import Cell, Expr, Variable, fresh, negated
 
 
@@ -37,9 +37,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Constraints:
-    """By table: its columns with their sort and whether they may be NULL, its keys, its checks; and foreign keys."""
+    """By table: its columns, as cells of no row in particular, its keys, its checks; and foreign keys."""
 
-    columns: Mapping[str, Mapping[str, tuple[str, bool]]]
+    columns: Mapping[str, Mapping[str, Cell]]
     keys: Mapping[str, Sequence[tuple[str, ...]]]
     checks: Mapping[str, Sequence[Check]]
     foreign: Sequence[ForeignKey]
@@ -47,24 +47,15 @@ class Constraints:
     def cell(self, row: Variable, column: str) -> Cell:
         """A column of a row."""
         assert row.table is not None
-        sort, nullable = self.columns[row.table][column]
-        return Cell(row.id, column, sort, nullable)
+        return replace(self.columns[row.table][column], variable=row.id)
 
 
 def constraints(catalog: Catalog, translator: Queries) -> Constraints:
     """The promises of ``catalog``; a check that cannot be expressed is left out."""
     tables = [table for table in catalog.tables if not table.is_view]
+    cells = {table_key(table): table_columns(table, 0, catalog.dialect).values() for table in tables}
     return Constraints(
-        {
-            table_key(table): {
-                column.name: (
-                    sort_of_text(column.type, catalog.dialect),
-                    column.nullable and column.name not in table.primary_key,
-                )
-                for column in table.columns
-            }
-            for table in tables
-        },
+        {name: {cell.column: cell for cell in columns} for name, columns in cells.items()},
         {table_key(table): tuple(key for key in (table.primary_key, *table.unique) if key) for table in tables},
         {table_key(table): _checks(table, translator) for table in tables},
         _foreign_keys(catalog),
@@ -73,15 +64,7 @@ def constraints(catalog: Catalog, translator: Queries) -> Constraints:
 
 def _checks(table: Table, translator: Queries) -> list[Check]:
     row = fresh(table_key(table))
-    columns: dict[str, Expr] = {
-        column.name: Cell(
-            row.id,
-            column.name,
-            sort_of_text(column.type, translator.dialect),
-            column.nullable and column.name not in table.primary_key,
-        )
-        for column in table.columns
-    }
+    columns: Columns = {**table_columns(table, row.id, translator.dialect)}
     scope = Scope(translator, ((table.name, columns),), None, {})
     found = []
     for text in table.checks:

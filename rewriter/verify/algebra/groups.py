@@ -9,22 +9,11 @@ from sqlglot import exp
 
 from rewriter.catalog import Table
 from rewriter.verify.algebra.aggregates import aggregate
-from rewriter.verify.algebra.rows import MOST_TERMS, Row, Scope, ordered
+from rewriter.verify.algebra.rows import MOST_TERMS, Row, Scope, base_table, ordered
 from rewriter.verify.algebra.scalar import node_value, truth
 from rewriter.verify.algebra.sorts import Unsupported, common, converted, sort_of_expr
-from rewriter.verify.algebra.terms import (
-    Bag,
-    Exists,
-    Expr,
-    Literal,
-    conjuncts,
-    every,
-    fresh,
-    null,
-    refreshed,
-    same,
-    value_of,
-)
+from rewriter.verify.algebra.substitution import refreshed
+from rewriter.verify.algebra.terms import Bag, Exists, Expr, Literal, conjuncts, every, fresh, null, same, value_of
 
 
 class Groups:
@@ -81,9 +70,7 @@ class Groups:
             sets = [(*one, *more) for one in sets for more in found]
             if len(sets) > MOST_TERMS:
                 raise Unsupported("too many grouping sets")
-        if group.expressions or sets != [()]:
-            return [(*plain, *one) for one in sets]
-        return [()]
+        return [(*plain, *one) for one in sets]
 
     def _flat(self, parts: Sequence[exp.Expr]) -> tuple[exp.Expr, ...]:
         found: list[exp.Expr] = []
@@ -161,11 +148,10 @@ class Groups:
         for item in [select.args.get("from_"), *(select.args.get("joins") or [])]:
             table = item.this if item is not None else None
             if isinstance(table, exp.Table) and isinstance(table.this, exp.Identifier):
-                fold = self.translator.fold
-                known = self.translator.catalog.find(fold(table.this))
-                if known is not None and fold(table.this) not in self.scopes[0].ctes:
+                known = base_table(table, self.translator, self.scopes[0].ctes)
+                if known is not None:
                     alias = table.args.get("alias")
-                    found[fold(alias.this) if alias is not None else fold(table.this)] = known
+                    found[self.translator.fold(alias.this if alias is not None else table.this)] = known
         return found
 
     def _aggregate(self, node: exp.Expr, rows: Sequence[Row], keys: set[str]) -> Expr:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from rewriter.catalog import Table
 from rewriter.verify.algebra.rows import (
     MOST_TERMS,
     Columns,
@@ -16,26 +15,18 @@ from rewriter.verify.algebra.rows import (
     Row,
     Scope,
     Translated,
+    base_table,
     possible,
     refreshed_row,
     renamed_row,
     shown,
+    table_columns,
     table_key,
 )
 from rewriter.verify.algebra.scalar import truth
-from rewriter.verify.algebra.sorts import Unsupported, sort_of_expr, sort_of_text, unified
-from rewriter.verify.algebra.terms import (
-    FALSE,
-    Bag,
-    Call,
-    Cell,
-    Exists,
-    Term,
-    fresh,
-    negated,
-    null,
-    refreshed,
-)
+from rewriter.verify.algebra.sorts import Unsupported, sort_of_expr, unified
+from rewriter.verify.algebra.substitution import refreshed
+from rewriter.verify.algebra.terms import FALSE, Bag, Call, Exists, Term, fresh, negated, null
 
 
 class Joining:
@@ -51,9 +42,8 @@ class Joining:
         """The rows before WHERE."""
         source = select.args.get("from_")
         rows = self._item(source.this, Row()) if source is not None else [Row()]
-        for join in [*(source.this.args.get("joins") or [] if source is not None else [])]:
-            rows = self._join(rows, join)
-        for join in select.args.get("joins") or []:
+        inside = source.this.args.get("joins") if source is not None else None
+        for join in [*(inside or []), *(select.args.get("joins") or [])]:
             rows = self._join(rows, join)
         return rows
 
@@ -138,8 +128,6 @@ class Joining:
     def _item(self, item: exp.Expr, before: Row) -> list[Row]:
         """The rows of a FROM item; ``before`` are the items that LATERAL may read."""
         alias = item.args.get("alias")
-        if item.args.get("sample") or item.args.get("pivots"):
-            raise Unsupported("TABLESAMPLE or PIVOT")
         fold = self.translator.fold
         name = fold(alias.this) if alias is not None and alias.this is not None else ""
         renamed = [fold(column) for column in alias.columns] if alias is not None else []
@@ -178,39 +166,19 @@ class Joining:
         return rows
 
     def _table(self, item: exp.Table, name: str) -> list[Row]:
-        fold = self.translator.fold
-        own = fold(item.this)
-        schema = fold(item.args["db"]) if item.args.get("db") is not None else None
+        own = self.translator.fold(item.this)
         name = name or own
-        cte = self.ctes.get(own) if schema is None else None
+        cte = self.ctes.get(own) if item.args.get("db") is None else None
         if cte is not None:
             body = self.translator.bag_of(cte.body, None, cte.visible)
             rows = self._derived(body, name)
             return [renamed_row(row, cte.renamed) for row in rows] if cte.renamed else rows
-        table = self.translator.catalog.find(own, schema) or self._case_blind(own, schema)
-        if table is None or table.is_view:
+        table = base_table(item, self.translator, self.ctes)
+        if table is None:
             raise Unsupported(f"the relation {own}")
         variable = fresh(table_key(table))
-        columns: Columns = {
-            column.name.lower() if self.translator.dialect == "duckdb" else column.name: Cell(
-                variable.id,
-                column.name,
-                sort_of_text(column.type, self.translator.dialect),
-                column.nullable and column.name not in table.primary_key,
-            )
-            for column in table.columns
-        }
+        columns: Columns = {**table_columns(table, variable.id, self.translator.dialect)}
         return [Row((variable,), (), ((name, columns),))]
-
-    def _case_blind(self, name: str, schema: str | None) -> Table | None:
-        if self.translator.dialect != "duckdb":
-            return None
-        found = [
-            table
-            for table in self.translator.catalog.tables
-            if table.name.lower() == name and (schema is None or (table.schema or "").lower() == schema)
-        ]
-        return found[0] if len(found) == 1 else None
 
     def _derived(self, found: Translated, name: str) -> list[Row]:
         names = [given if given is not None else f"?{at}" for at, given in enumerate(found.names)]

@@ -7,13 +7,13 @@ agree on a key are one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from rewriter.verify.algebra.scalar import case
+from rewriter.verify.algebra.classes import Classes, defined, said_outside, told_by, trivial
+from rewriter.verify.algebra.substitution import refreshed, refreshed_term, renamed, substitute, substitute_term
 from rewriter.verify.algebra.terms import (
     FALSE,
-    STRICT,
     TRUE,
     Aggregate,
     Bag,
@@ -21,7 +21,6 @@ from rewriter.verify.algebra.terms import (
     Cell,
     Exists,
     Expr,
-    Literal,
     Term,
     Variable,
     cells,
@@ -29,18 +28,13 @@ from rewriter.verify.algebra.terms import (
     every,
     negated,
     present,
-    refreshed,
-    refreshed_term,
-    renamed,
     same,
     some,
-    substitute,
-    substitute_term,
 )
+from rewriter.verify.algebra.totals import Totals, decided_case, extremes
 
 Keys = Mapping[str, Sequence[tuple[str, ...]]]  # of a table: its keys, the columns of each
 MOST_STEPS = 200  # of one term; every form on the way is as good as the last
-_ARITHMETIC = ("+", "-", "*")
 
 
 class Normaliser:
@@ -51,6 +45,7 @@ class Normaliser:
         self.keys = keys
         self.used: dict[str, None] = {}
         self.told: dict[str, None] = {}
+        self.totals = Totals(self.expr, self.told)
         self._exist: dict[Expr, Expr] = {}
         self._exprs: dict[Expr, Expr] = {}
 
@@ -106,9 +101,9 @@ class Normaliser:
             return self._exists(expr)
         if isinstance(expr, Aggregate):
             if expr.name == "total":
-                return self._total(expr)
+                return self.totals.total(expr)
             if expr.name in ("min", "max"):
-                return _extremes(expr)
+                return extremes(expr)
         return expr
 
     def _exists(self, expr: Exists) -> Expr:
@@ -139,54 +134,8 @@ class Normaliser:
         if expr.name == "is null":
             return negated(present(arguments[0]))
         if expr.name == "case":
-            return _case(expr)
-        if expr.name in (*_ARITHMETIC, "to num"):
-            for at, argument in enumerate(arguments):
-                if isinstance(argument, Call) and argument.name == "case":
-                    return self.expr(_lifted(expr, at, argument))
-        if expr.sort in ("int", "num"):
-            if expr.name == "*" and all(_is_total(argument) for argument in arguments):
-                return self._product(expr)
-            if expr.name == "to num" and _is_total(arguments[0]):
-                inner = arguments[0]
-                assert isinstance(inner, Aggregate)
-                bag = Bag(tuple(replace(t, outputs=(_as_num(t.outputs[0]),)) for t in inner.bag.terms))
-                return self._total(Aggregate("total", bag, "num"))
-        return expr
-
-    def _product(self, expr: Call) -> Expr:
-        """The product of two totals is the total of the products over all pairs of rows."""
-        one, two = expr.arguments
-        assert isinstance(one, Aggregate)
-        assert isinstance(two, Aggregate)
-        self.told["the product of two totals is the total of the products over all pairs of rows"] = None
-        terms = []
-        for first in one.bag.terms:
-            for second in refreshed(two.bag).terms:
-                value = _product(first.outputs[0], second.outputs[0], expr.sort)
-                terms.append(
-                    Term((*first.variables, *second.variables), (*first.conditions, *second.conditions), (value,))
-                )
-        return self._total(Aggregate("total", refreshed(Bag(tuple(terms))), expr.sort))
-
-    def _total(self, expr: Aggregate) -> Expr:
-        """Totals are linear: of a sum, of cases, of totals."""
-        found: list[Term] = []
-        waiting = list(expr.bag.terms)
-        while waiting:
-            term = waiting.pop(0)
-            value = self.expr(term.outputs[0])
-            conditions = tuple(part for c in term.conditions for part in conjuncts(self.expr(c)))
-            if FALSE in conditions or value == Literal(0, expr.sort):
-                continue
-            term = Term(term.variables, conditions, (value,))
-            parts = _linear(term)
-            if parts is None:
-                found.append(term)
-            else:
-                self.told["totals of sums, cases and partial totals are taken apart: addition is linear"] = None
-                waiting = [*parts, *waiting]
-        return Aggregate("total", Bag(tuple(found)), expr.sort) if found else Literal(0, expr.sort)
+            return decided_case(expr)
+        return self.totals.arithmetic(expr)
 
     # --- steps on terms ---
 
@@ -200,9 +149,7 @@ class Normaliser:
                 for key in self.keys.get(one.table, ()):
                     if all(classes.equal_cells(one.id, other.id, column) for column in key):
                         self._note(one.table, key)
-                        self.told[f"two rows of {one.table} that agree on its key ({', '.join(key)}) are one row"] = (
-                            None
-                        )
+                        self.told[f"two rows of {one.table} that agree on a key are one row"] = None
                         variables = tuple(v for v in term.variables if v is not one)
                         return renamed(replace(term, variables=variables), {one.id: other.id})
         return None
@@ -241,10 +188,10 @@ class Normaliser:
             inner = refreshed_term(condition.bag.terms[0])
             pinned = self._pinned(inner.variables, inner.conditions)
             ids = {variable.id for variable in pinned}
-            read = _told_by(inner.conditions, own, ids)
+            read = told_by(inner.conditions, own, ids)
             if not pinned or not read:
                 # A value that EXISTS itself equates with something outside is known as well.
-                outside = [c for c in inner.conditions if not c.free & inner.bound and _defined(c, own) is not None]
+                outside = [c for c in inner.conditions if not c.free & inner.bound and defined(c, own) is not None]
                 if not outside:
                     continue
                 pinned, ids, read = [], set(), []
@@ -263,14 +210,13 @@ class Normaliser:
         found: list[Expr] = []
         for condition in term.conditions:
             if isinstance(condition, Exists):
-                said = [list(_said_outside(inner)) for inner in condition.bag.terms]
+                said = [list(said_outside(inner)) for inner in condition.bag.terms]
                 found += [part for part in said[0] if all(part in other for other in said[1:])]
         plain = [part for made in map(self.expr, found) for part in conjuncts(made)]
-        new = [part for part in dict.fromkeys(plain) if part not in term.conditions and not _trivial(part)]
-        if new:
-            self.told["what an EXISTS demands of outer columns holds for them outside too"] = None
-        if not new or FALSE in new:
-            return replace(term, conditions=(FALSE,)) if new else None
+        new = [part for part in dict.fromkeys(plain) if part not in term.conditions and not trivial(part)]
+        if not new:
+            return None
+        self.told["what an EXISTS demands of outer columns holds for them outside too"] = None
         return replace(term, conditions=(*term.conditions, *new))
 
     def _pushed(self, term: Term) -> Term | None:
@@ -302,65 +248,6 @@ class Normaliser:
         self.used[f"key {table}({', '.join(key)})"] = None
 
 
-class Classes:
-    """Which cells and constants are equal, and not NULL or NULL together, under conditions: closure of equalities."""
-
-    def __init__(self, conditions: Iterable[Expr]) -> None:
-        self.groups: list[set[Expr]] = []
-        self._filled: set[Expr] = set()
-        for condition in conditions:
-            pair = _equality(condition)
-            if pair is None:
-                continue
-            if getattr(condition, "name", "") == "is true":
-                self._filled |= set(pair)
-            touched = [group for group in self.groups if group & set(pair)]
-            self.groups = [group for group in self.groups if group not in touched]
-            self.groups.append(set(pair).union(*touched))
-
-    def group(self, expr: Expr) -> set[Expr]:
-        return next((group for group in self.groups if expr in group), {expr})
-
-    def equal_cells(self, one: int, other: int, column: str) -> bool:
-        """Whether both rows have the same value, and not NULL, in a column."""
-        for group in self.groups:
-            both = [c for c in group if isinstance(c, Cell) and c.column == column and c.variable in (one, other)]
-            if {cell.variable for cell in both} == {one, other}:
-                return not both[0].nullable or bool(group & self._filled)
-        return False
-
-    def fixed(self, variable: int, column: str, unknown: set[int]) -> bool:
-        """Whether a column of a row equals, and is not NULL, something that no unknown row has a part in."""
-        for group in self.groups:
-            for cell in group:
-                if isinstance(cell, Cell) and cell.variable == variable and cell.column == column:
-                    known = any(not other.free & unknown for other in group)
-                    return known and (not cell.nullable or bool(group & self._filled))
-        return False
-
-    def other(self, cell: Cell, without: set[int]) -> Expr | None:
-        """An equal expression of the same sort that no row of ``without`` has a part in."""
-        found = [e for e in self.group(cell) if not e.free & without and getattr(e, "sort", "") == cell.sort]
-        return min(found, key=_rank) if found else None
-
-
-def _rank(expr: Expr) -> tuple[int, str]:
-    return (0 if isinstance(expr, Literal) else 1 if isinstance(expr, Cell) else 2, repr(expr))
-
-
-def _equality(condition: Expr) -> tuple[Expr, Expr] | None:
-    if not isinstance(condition, Call):
-        return None
-    if condition.name == "same":
-        return condition.arguments[0], condition.arguments[1]
-    if condition.name == "is true" and isinstance(condition.arguments[0], Call):
-        inner = condition.arguments[0]
-        # CHAR values that differ in trailing blanks are equal, but not the same.
-        if inner.name == "=" and getattr(inner.arguments[0], "sort", "") != "char":
-            return inner.arguments[0], inner.arguments[1]
-    return None
-
-
 def _factored(alternatives: Sequence[Expr]) -> Expr:
     """OR with the conditions that all alternatives share in front of it."""
     parts = [conjuncts(alternative) for alternative in alternatives]
@@ -369,48 +256,6 @@ def _factored(alternatives: Sequence[Expr]) -> Expr:
         return some(list(alternatives))
     rest = some([every([part for part in own if part not in shared]) for own in parts])
     return every([*shared, rest])
-
-
-def _said_outside(inner: Term) -> Iterator[Expr]:
-    """Conditions on values outside that hold where an EXISTS of this term does."""
-    classes = Classes(inner.conditions)
-    bound = set(inner.bound)
-    for condition in inner.conditions:
-        if condition.nested:
-            continue
-        values: dict[Expr, Expr] = {}
-        for cell in {cell for cell in cells(condition) if cell.variable in bound}:
-            other = classes.other(cell, bound)
-            if other is not None:
-                values[cell] = other
-        made = substitute(condition, values)
-        for part in conjuncts(made):
-            if not part.free & bound and not _trivial(part):
-                yield part
-        for value in _filled(condition):
-            outside = substitute(value, values)
-            if not outside.free & bound:
-                yield present(outside)
-
-
-def _trivial(condition: Expr) -> bool:
-    pair = _equality(condition)
-    return pair is not None and pair[0] == pair[1]
-
-
-def _filled(condition: Expr) -> Iterator[Expr]:
-    """Values that are not NULL where a condition holds."""
-    if isinstance(condition, Call):
-        if condition.name in ("is true", "is false"):
-            inner = condition.arguments[0]
-            if isinstance(inner, Call) and inner.name in STRICT:
-                yield from inner.arguments
-            else:
-                yield inner
-        elif condition.name == "same":
-            one, two = condition.arguments
-            if TRUE in (present(one), present(two)):
-                yield from condition.arguments
 
 
 def _narrowed(term: Term) -> Term | None:
@@ -445,35 +290,11 @@ def _narrowed(term: Term) -> Term | None:
     return None
 
 
-def _defined(condition: Expr, own: set[int]) -> tuple[Cell, Expr] | None:
-    """A value variable and the expression that it equals."""
-    pair = _equality(condition)
-    if pair is None:
-        return None
-    for one, other in (pair, pair[::-1]):
-        if not isinstance(one, Cell) or one.variable not in own or one.column or one.variable in other.free:
-            continue
-        if getattr(other, "sort", "") == one.sort:
-            return one, other
-    return None
-
-
-def _told_by(conditions: Sequence[Expr], own: set[int], rows: set[int]) -> list[Expr]:
-    """That values among ``own`` are the same as columns of the ``rows``, where the conditions say so."""
-    classes = Classes(conditions)
-    found: list[Expr] = []
-    for group in classes.groups:
-        values = [e for e in group if isinstance(e, Cell) and e.variable in own and not e.column]
-        columns = sorted((e for e in group if isinstance(e, Cell) and e.variable in rows), key=_rank)
-        found += [same(value, column) for value in values for column in columns[:1] if value.sort == column.sort]
-    return found
-
-
 def _substituted(term: Term) -> Term | None:
     """A value variable that equals an expression is that expression."""
     own = {variable.id for variable in term.variables if variable.table is None}
     for condition in term.conditions if own else ():
-        found = _defined(condition, own)
+        found = defined(condition, own)
         if found is None:
             continue
         cell, value = found
@@ -496,120 +317,3 @@ def _inlined(term: Term) -> list[Term] | None:
         if isinstance(condition, Call) and condition.name == "or" and condition.nested:
             return [replace(term, conditions=(*rest, *conjuncts(part))) for part in condition.arguments]
     return None
-
-
-# --- totals ---
-
-
-def _is_total(expr: Expr) -> bool:
-    return isinstance(expr, Aggregate) and expr.name == "total"
-
-
-def _as_num(value: Expr) -> Expr:
-    if isinstance(value, Literal):
-        return replace(value, sort="num")
-    return Call("to num", (value,), "num") if getattr(value, "sort", "") == "int" else value
-
-
-def _product(one: Expr, two: Expr, sort: str) -> Expr:
-    unit = Literal(1, sort)
-    return two if one == unit else one if two == unit else Call("*", (one, two), sort)
-
-
-def _case(expr: Call) -> Expr:
-    """CASE without branches that cannot be taken, inner CASEs over the same condition decided."""
-    *branches, otherwise = expr.arguments
-    made: list[tuple[Expr, Expr]] = []
-    excluded: list[Expr] = []
-    for condition, value in zip(branches[::2], branches[1::2], strict=True):
-        if condition in excluded:
-            continue
-        made.append((condition, _under(value, condition, True)))
-        excluded.append(condition)
-    for condition in excluded:
-        otherwise = _under(otherwise, condition, False)
-    return case(made, otherwise)
-
-
-def _under(value: Expr, condition: Expr, holds: bool) -> Expr:
-    if isinstance(value, Call) and value.name == "case":
-        *branches, otherwise = value.arguments
-        made: list[tuple[Expr, Expr]] = []
-        for inner, result in zip(branches[::2], branches[1::2], strict=True):
-            if inner == condition:
-                if holds:
-                    return case(made, result) if made else result
-                continue
-            made.append((inner, result))
-        return case(made, otherwise)
-    return value
-
-
-def _lifted(expr: Call, at: int, argument: Call) -> Expr:
-    """A strict operation on a CASE is a CASE of operations."""
-    *branches, otherwise = argument.arguments
-
-    def applied(value: Expr) -> Expr:
-        if isinstance(value, Literal) and value.value is None:
-            return Literal(None, expr.sort)
-        return replace(expr, arguments=(*expr.arguments[:at], value, *expr.arguments[at + 1 :]))
-
-    pairs = [(c, applied(v)) for c, v in zip(branches[::2], branches[1::2], strict=True)]
-    return case(pairs, applied(otherwise))
-
-
-def _linear(term: Term) -> list[Term] | None:
-    """The terms of which a term of a total is the sum; None when its output is plain."""
-    value = term.outputs[0]
-    if isinstance(value, Aggregate) and value.name == "total":
-        return _inside(term, value, Literal(1, value.sort))
-    if not isinstance(value, Call):
-        return None
-    if value.name in ("+", "-"):
-        one, two = value.arguments
-        minus = two if value.name == "+" else Call("*", (Literal(-1, value.sort), two), value.sort)
-        return [replace(term, outputs=(one,)), refreshed_term(replace(term, outputs=(minus,)))]
-    if value.name == "case":
-        condition, first, *rest = value.arguments
-        otherwise = case(list(zip(rest[:-1:2], rest[1:-1:2], strict=True)), rest[-1])
-        found = []
-        for part, result in ((condition, first), (negated(condition), otherwise)):
-            conditions = (*term.conditions, *conjuncts(every([part, present(result)])))
-            if FALSE not in conditions:
-                found.append(refreshed_term(Term(term.variables, conditions, (result,))))
-        return found
-    if value.name == "*":
-        for argument, other in (value.arguments, value.arguments[::-1]):
-            if isinstance(argument, Aggregate) and argument.name == "total":
-                return _inside(term, argument, other)
-    return None
-
-
-def _inside(term: Term, value: Aggregate, factor: Expr) -> list[Term]:
-    """A total times a factor over each row of a bag is the total over the rows of both."""
-    found = []
-    for inner in refreshed(value.bag).terms:
-        output = _product(inner.outputs[0], factor, value.sort)
-        made = Term((*term.variables, *inner.variables), (*term.conditions, *inner.conditions), (output,))
-        found.append(refreshed_term(made))
-    return found
-
-
-def _extremes(expr: Aggregate) -> Expr:
-    """The least of the least is the least of all."""
-    found: list[Term] = []
-    for term in expr.bag.terms:
-        value = term.outputs[0]
-        if not isinstance(value, Aggregate) or value.name != expr.name:
-            found.append(term)
-            continue
-        filled = present(value)
-        conditions = tuple(c for c in term.conditions if c != filled)
-        for inner in refreshed(value.bag).terms:
-            made = Term((*term.variables, *inner.variables), (*conditions, *inner.conditions), inner.outputs)
-            found.append(refreshed_term(made))
-    return (
-        expr
-        if len(found) == len(expr.bag.terms) and tuple(found) == expr.bag.terms
-        else replace(expr, bag=Bag(tuple(found)))
-    )

@@ -18,6 +18,7 @@ import z3
 from rewriter.verify.algebra.constraints import Constraints, ForeignKey
 from rewriter.verify.algebra.encode import Encoder
 from rewriter.verify.algebra.normal import Normaliser
+from rewriter.verify.algebra.substitution import refreshed, renamed, renamed_expr
 from rewriter.verify.algebra.terms import (
     FALSE,
     TRUE,
@@ -27,6 +28,7 @@ from rewriter.verify.algebra.terms import (
     Exists,
     Expr,
     Literal,
+    OverBag,
     Term,
     Variable,
     all_variables,
@@ -37,9 +39,6 @@ from rewriter.verify.algebra.terms import (
     negated,
     nested_bags,
     present,
-    refreshed,
-    renamed,
-    renamed_expr,
     same,
     some,
 )
@@ -63,8 +62,7 @@ class Prover:
         self.deadline = deadline
         self.normaliser = Normaliser(promised.keys)
         self.encoder = Encoder()
-        self.used: dict[str, None] = {}
-        self.told: dict[str, None] = {}  # what the proof did, for a reader
+        self.used, self.told = self.normaliser.used, self.normaliser.told
         self._normal: dict[tuple[Bag, bool], Bag] = {}
         self._known: dict[object, bool] = {}
         self._opening: dict[Exists, Expr] = {}
@@ -125,8 +123,6 @@ class Prover:
         found = self._normal.get((bag, as_set))
         if found is None:
             found = self._normal[bag, as_set] = self.normaliser.bag(bag, as_set=as_set)
-            self.used.update(self.normaliser.used)
-            self.told.update(self.normaliser.told)
         return found
 
     def _same_term(self, one: Term, two: Term, given: Sequence[Expr], rows: Rows, depth: int) -> bool:
@@ -313,7 +309,7 @@ class Prover:
                         found.append((f"key {table}({', '.join(key)})", some([negated(every(agree)), every(equal)])))
         return found
 
-    def _referenced(self, rows: Rows, atoms: Sequence[Exists | Aggregate]) -> tuple[Rows, list[tuple[str, Expr]]]:
+    def _referenced(self, rows: Rows, atoms: Sequence[OverBag]) -> tuple[Rows, list[tuple[str, Expr]]]:
         """The rows that foreign keys promise for the rows at hand, of tables that the atoms ask for; and what they
         promise."""
         asked = {v.table for atom in atoms for term in atom.bag.terms for v in all_variables(term)}
@@ -337,9 +333,7 @@ class Prover:
                     self._promises[parent.id] = every([given, self._promises.get(row.id, TRUE)])
         return tuple(every_row), facts
 
-    def _lemmas(
-        self, atoms: Sequence[Exists | Aggregate], given: tuple[Expr, ...], rows: Rows, depth: int
-    ) -> Iterator[Expr]:
+    def _lemmas(self, atoms: Sequence[OverBag], given: tuple[Expr, ...], rows: Rows, depth: int) -> Iterator[Expr]:
         """What holds of nested bags under conditions: facts of aggregates, EXISTS from EXISTS and from rows, equal
         aggregates. One level down only conditions count that have no bags themselves, or for aggregates bags without
         further bags, so that the proofs end."""
@@ -466,7 +460,7 @@ def _bijections(source: Term, target: Term) -> Iterator[dict[int, int]]:
         yield {key: value for part in chosen for key, value in part.items()}
 
 
-def _atoms(conditions: Iterable[Expr]) -> list[Exists | Aggregate]:
+def _atoms(conditions: Iterable[Expr]) -> list[OverBag]:
     return list(dict.fromkeys(atom for condition in conditions for atom in nested_bags(condition)))
 
 

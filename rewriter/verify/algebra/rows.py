@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -10,10 +10,12 @@ from sqlglot import exp
 
 from rewriter.catalog import Catalog, Table
 from rewriter.verify.algebra.scalar import node_value
-from rewriter.verify.algebra.sorts import Unsupported, common, converted, sort_of_expr
+from rewriter.verify.algebra.sorts import Unsupported, common, converted, sort_of_expr, sort_of_text
+from rewriter.verify.algebra.substitution import refreshed_term
 from rewriter.verify.algebra.terms import (
     FALSE,
     Bag,
+    Cell,
     Exists,
     Expr,
     Term,
@@ -21,7 +23,6 @@ from rewriter.verify.algebra.terms import (
     conjuncts,
     every,
     fresh,
-    refreshed_term,
     same,
     value_of,
 )
@@ -228,6 +229,36 @@ def distinct_rows(bag: Bag) -> Bag:
 def table_key(table: Table) -> str:
     """The name under which variables over a base table know it."""
     return table.name if table.schema is None else f"{table.schema}.{table.name}"
+
+
+def table_columns(table: Table, row: int, dialect: str) -> dict[str, Cell]:
+    """The columns of a row of a base table, by the names under which queries know them."""
+    return {
+        column.name.lower() if dialect == "duckdb" else column.name: Cell(
+            row,
+            column.name,
+            sort_of_text(column.type, dialect),
+            column.nullable and column.name not in table.primary_key,
+        )
+        for column in table.columns
+    }
+
+
+def base_table(item: exp.Table, translator: Queries, ctes: Mapping[str, Cte]) -> Table | None:
+    """The base table that a FROM item names; None for a CTE, a view and what the catalog does not have."""
+    name = translator.fold(item.this)
+    schema = translator.fold(item.args["db"]) if item.args.get("db") is not None else None
+    if schema is None and name in ctes:
+        return None
+    table = translator.catalog.find(name, schema)
+    if table is None and translator.dialect == "duckdb":
+        alike = [
+            known
+            for known in translator.catalog.tables
+            if known.name.lower() == name and (schema is None or (known.schema or "").lower() == schema)
+        ]
+        table = alike[0] if len(alike) == 1 else None
+    return None if table is None or table.is_view else table
 
 
 def ordered(select: exp.Select) -> list[exp.Expr]:

@@ -12,12 +12,12 @@ Expressions are of two kinds: values, which may be NULL, and conditions, which h
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-_fresh = itertools.count(1)
+_numbers = itertools.count(1)
 
 # Conditions: two-valued, whatever their operands are.
 CONDITIONS = frozenset({"and", "or", "not", "true", "false", "is true", "is false", "is null", "same"})
@@ -112,10 +112,8 @@ class Call(Expr):
         return self.arguments
 
 
-@_shared
-@dataclass(frozen=True)
-class Exists(Expr):
-    """The condition that a bag is not empty."""
+class OverBag(Expr):
+    """What is made of a whole bag."""
 
     bag: Bag
 
@@ -130,21 +128,21 @@ class Exists(Expr):
 
 @_shared
 @dataclass(frozen=True)
-class Aggregate(Expr):
+class Exists(OverBag):
+    """The condition that a bag is not empty."""
+
+    bag: Bag
+
+
+@_shared
+@dataclass(frozen=True)
+class Aggregate(OverBag):
     """The value of an aggregate over a bag whose first output is the argument. ``total``: the sum of arguments that are
     never NULL, 0 over no rows. ``single``: the one row's value, NULL over no rows."""
 
     name: str
     bag: Bag
     sort: str
-
-    @cached_property
-    def free(self) -> frozenset[int]:
-        return self.bag.free
-
-    @cached_property
-    def nested(self) -> bool:
-        return True
 
 
 @_shared
@@ -207,7 +205,12 @@ TRUE, FALSE = Call("true", ()), Call("false", ())
 
 def fresh(table: str | None, sort: str = "", source: Source | None = None) -> Variable:
     """A variable that occurs nowhere else."""
-    return Variable(next(_fresh), table, sort, source)
+    return Variable(fresh_number(), table, sort, source)
+
+
+def fresh_number() -> int:
+    """A number that no variable has."""
+    return next(_numbers)
 
 
 def value_of(variable: Variable) -> Cell:
@@ -292,118 +295,14 @@ def _is(expr: Expr, name: str) -> bool:
     return isinstance(expr, Call) and expr.name == name
 
 
-# --- substitution ---
-
-
-Values = Mapping[Expr, Expr]
-
-
-def substitute(expr: Expr, values: Values) -> Expr:
-    """``expr`` with cells replaced, inside bags as well. Bound variables are unique, so that nothing is captured."""
-    return _Substitution(values).expr(expr)
-
-
-def substitute_term(term: Term, values: Values) -> Term:
-    return _Substitution(values).term(term)
-
-
-def renamed(term: Term, names: Mapping[int, int]) -> Term:
-    """The term with its variables called otherwise, inside nested bags as well."""
-    return _Substitution({}, names).term(term)
-
-
-def renamed_expr(expr: Expr, names: Mapping[int, int]) -> Expr:
-    return _Substitution({}, names).expr(expr)
-
-
-def refreshed(bag: Bag) -> Bag:
-    """A copy all of whose bound variables are new, at every depth."""
-    return _Substitution({}, refresh=True).bag(bag)
-
-
-def refreshed_term(term: Term) -> Term:
-    return _Substitution({}, refresh=True).term(term)
-
-
-class _Substitution:
-    def __init__(self, values: Values, names: Mapping[int, int] | None = None, *, refresh: bool = False) -> None:
-        self.values = values
-        self.names = dict(names or {})
-        self.refresh = refresh
-        self.touched = {cell.variable for cell in values if isinstance(cell, Cell)} | set(self.names)
-        # What was written alike stays written alike, so that columns that are the same can be seen to be.
-        self._made: dict[object, Expr] = {}
-
-    def expr(self, expr: Expr) -> Expr:
-        if not expr.nested:
-            return self._expr(expr)
-        # Terms of one bag may call their variables alike, so that the same text can mean other variables there.
-        key = (expr, tuple((variable, self.names.get(variable)) for variable in sorted(expr.free)))
-        if key not in self._made:
-            self._made[key] = self._expr(expr)
-        return self._made[key]
-
-    def _expr(self, expr: Expr) -> Expr:
-        if not self.refresh and not (expr.free & self.touched):
-            return expr
-        if isinstance(expr, Cell):
-            if expr in self.values:
-                return self.values[expr]
-            name = self.names.get(expr.variable)
-            return expr if name is None else replace(expr, variable=name)
-        if isinstance(expr, Exists):
-            return Exists(self.bag(expr.bag))
-        if isinstance(expr, Aggregate):
-            return Aggregate(expr.name, self.bag(expr.bag), expr.sort)
-        if isinstance(expr, Call):
-            made = tuple(self.expr(argument) for argument in expr.arguments)
-            if made == expr.arguments:
-                return expr
-            if expr.name == "and":
-                return every(made)
-            if expr.name == "or":
-                return some(made)
-            if expr.name == "same":
-                return same(*made)
-            return Call(expr.name, made, expr.sort)
-        return expr
-
-    def bag(self, bag: Bag) -> Bag:
-        return Bag(tuple(self.term(term) for term in bag.terms))
-
-    def term(self, term: Term) -> Term:
-        if self.refresh:
-            self.names.update({variable.id: next(_fresh) for variable in term.variables})
-        variables = tuple(
-            replace(
-                variable,
-                id=self.names.get(variable.id, variable.id),
-                source=None if variable.source is None else self._source(variable.source),
-            )
-            for variable in term.variables
-        )
-        conditions = [part for made in map(self.expr, term.conditions) for part in conjuncts(made)]
-        return Term(variables, tuple(dict.fromkeys(conditions)), tuple(map(self.expr, term.outputs)))
-
-    def _source(self, source: Source) -> Source:
-        return replace(source, bags=tuple(self.bag(bag) for bag in source.bags))
-
-
 # --- reading ---
-
-
-def walk(expr: Expr) -> Iterator[Expr]:
-    """The expression and its parts, without going into bags."""
-    yield expr
-    for child in expr.children:
-        yield from walk(child)
 
 
 def cells(expr: Expr) -> Iterator[Cell]:
     """All cells inside, those in bags as well."""
     if isinstance(expr, Cell):
         yield expr
-    elif isinstance(expr, (Exists, Aggregate)):
+    elif isinstance(expr, OverBag):
         for term in expr.bag.terms:
             for part in (*term.conditions, *term.outputs):
                 yield from cells(part)
@@ -412,9 +311,9 @@ def cells(expr: Expr) -> Iterator[Cell]:
             yield from cells(child)
 
 
-def nested_bags(expr: Expr) -> Iterator[Exists | Aggregate]:
+def nested_bags(expr: Expr) -> Iterator[OverBag]:
     """The outermost EXISTS and aggregates inside."""
-    if isinstance(expr, (Exists, Aggregate)):
+    if isinstance(expr, OverBag):
         yield expr
     elif expr.nested:
         for child in expr.children:

@@ -27,17 +27,8 @@ from rewriter.verify.algebra.rows import (
 from rewriter.verify.algebra.scalar import node_value
 from rewriter.verify.algebra.selects import Selecting
 from rewriter.verify.algebra.sorts import Unsupported, common, sort_of_expr, unified
-from rewriter.verify.algebra.terms import (
-    FALSE,
-    Bag,
-    Cell,
-    Expr,
-    Source,
-    Term,
-    fresh,
-    negated,
-    refreshed,
-)
+from rewriter.verify.algebra.substitution import refreshed
+from rewriter.verify.algebra.terms import FALSE, Bag, Cell, Expr, Source, Term, fresh, negated
 
 
 class Translator:

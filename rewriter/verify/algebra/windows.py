@@ -11,19 +11,8 @@ from rewriter.verify.algebra.aggregates import aggregate, total
 from rewriter.verify.algebra.rows import Row, Scope, distinct_rows
 from rewriter.verify.algebra.scalar import compared, node_value
 from rewriter.verify.algebra.sorts import Unsupported, unified
-from rewriter.verify.algebra.terms import (
-    Bag,
-    Call,
-    Expr,
-    Literal,
-    every,
-    negated,
-    present,
-    refreshed_term,
-    renamed_expr,
-    same,
-    some,
-)
+from rewriter.verify.algebra.substitution import refreshed_term, renamed_expr
+from rewriter.verify.algebra.terms import Bag, Call, Expr, Literal, every, negated, present, same, some
 
 
 def window_value(node: exp.Window, here: Scope, placed: Sequence[tuple[Row, Scope]]) -> Expr:
