@@ -262,6 +262,16 @@ def test_what_is_proved_still_has_to_have_the_columns_names(shop: Catalog, hunte
     assert verdict.kind is VerdictKind.REFUTED
 
 
+def test_a_fault_in_a_proof_proves_nothing_and_shows_no_traceback(
+    shop: Catalog, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = parse("SELECT id FROM customer", shop).stated
+    found = process.proof(one, one, "no catalog", 5.0)  # type: ignore[arg-type]
+    assert not found.proved
+    assert "failed" in found.reason
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_child_that_dies_or_overstays_proves_nothing_and_is_replaced(
     shop: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

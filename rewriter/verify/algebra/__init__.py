@@ -79,7 +79,8 @@ def _required(bags: Iterable[Bag]) -> tuple[str, ...]:
 
 
 def _left_open(bags: Iterable[Bag]) -> tuple[str, ...]:
-    """Where a LIMIT leaves a choice among equal sort keys, equivalent means: both leave the same choice."""
+    """Where a LIMIT leaves a choice among equal sort keys, equivalent means: both leave the same choice, see
+    ``translate``."""
     limited = any(
         variable.source is not None and variable.source.keys is not None
         for bag in bags

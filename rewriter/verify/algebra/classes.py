@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from rewriter.verify.algebra.sorts import identity, sort_of_expr
 from rewriter.verify.algebra.substitution import substitute
 from rewriter.verify.algebra.terms import STRICT, TRUE, Call, Cell, Expr, Literal, Term, cells, conjuncts, present, same
 
@@ -62,8 +63,7 @@ def equality(condition: Expr) -> tuple[Expr, Expr] | None:
         return condition.arguments[0], condition.arguments[1]
     if condition.name == "is true" and isinstance(condition.arguments[0], Call):
         inner = condition.arguments[0]
-        # CHAR values that differ in trailing blanks are equal, but not the same.
-        if inner.name == "=" and getattr(inner.arguments[0], "sort", "") != "char":
+        if inner.name == "=" and identity(sort_of_expr(inner.arguments[0])):
             return inner.arguments[0], inner.arguments[1]
     return None
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import z3
 
+from rewriter.verify.algebra.sorts import NULL, identity, sort_of_expr
 from rewriter.verify.algebra.terms import Aggregate, Call, Cell, Exists, Expr, Literal
 
 _WHOLE = ("int", "date", "timestamp")
@@ -42,13 +43,12 @@ class Encoder:
         return found
 
     def facts(self, exprs: Iterable[Expr]) -> list[Any]:
-        """String constants that differ by more than trailing blanks are different values."""
-        constants = {c for e in exprs for c in e.constants if c.sort in ("text", "char") and c.value is not None}
+        """Different string constants are different values."""
+        constants = {c for e in exprs for c in e.constants if isinstance(c.value, str) and identity(c.sort)}
         found = []
         for one, other in combinations(sorted(constants, key=repr), 2):
-            if one.sort == other.sort and one.value.rstrip() != other.value.rstrip():
-                first, second = self.value(one)[1], self.value(other)[1]
-                found.append(_STRIPPED(first) != _STRIPPED(second) if one.sort == "char" else first != second)
+            if one.sort == other.sort:
+                found.append(self.value(one)[1] != self.value(other)[1])
         return found
 
     def _condition(self, expr: Expr) -> Any:
@@ -117,8 +117,10 @@ class Encoder:
         null = z3.Or(nulls) if nulls else z3.BoolVal(False)
         if expr.name in ("<", "<=", ">", ">=") and z3.is_bool(values[0]):
             values = [z3.If(value, 1, 0) for value in values]
-        if expr.name in _COMPARISONS and getattr(expr.arguments[0], "sort", "") == "char":
-            values = [_STRIPPED(value) for value in values]
+        compared = sort_of_expr(expr.arguments[0]) if expr.name in _COMPARISONS else NULL
+        if not identity(compared):
+            # Equal means: of one class, whatever the classes are.
+            values = [_function(f"class of {compared}", compared, [value]) for value in values]
         operator = _OPERATORS.get(expr.name)
         if operator is not None and (expr.sort in _EXACT or expr.sort == "bool"):
             return null, reduce(operator, values)
@@ -152,7 +154,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
-_STRIPPED = z3.Function("without trailing blanks", z3.RealSort(), z3.RealSort())
 
 
 def _z3_sort(sort: str) -> Any:

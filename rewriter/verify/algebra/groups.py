@@ -11,7 +11,7 @@ from rewriter.catalog import Table
 from rewriter.verify.algebra.aggregates import aggregate
 from rewriter.verify.algebra.rows import MOST_TERMS, Row, Scope, base_table, ordered
 from rewriter.verify.algebra.scalar import node_value, truth
-from rewriter.verify.algebra.sorts import Unsupported, common, converted, sort_of_expr
+from rewriter.verify.algebra.sorts import Unsupported, common, converted, require_identity, sort_of_expr
 from rewriter.verify.algebra.substitution import refreshed
 from rewriter.verify.algebra.terms import Bag, Exists, Expr, Literal, conjuncts, every, fresh, null, same, value_of
 
@@ -98,6 +98,7 @@ class Groups:
         texts = [self.scopes[0].text(key) for key in chosen]
         values = [[node_value(key, scope) for key in chosen] for scope in self.scopes]
         sorts = [common([sort_of_expr(row[at]) for row in values]) for at in range(len(chosen))]
+        require_identity(sorts)
         values = [[converted(v, s) for v, s in zip(row, sorts, strict=True)] for row in values]
         variables = tuple(fresh(None, sort) for sort in sorts)
         group = tuple(map(value_of, variables))

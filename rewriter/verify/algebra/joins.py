@@ -28,6 +28,8 @@ from rewriter.verify.algebra.sorts import Unsupported, sort_of_expr, unified
 from rewriter.verify.algebra.substitution import refreshed
 from rewriter.verify.algebra.terms import FALSE, Bag, Call, Exists, Term, fresh, negated, null
 
+_KINDS = ("", "INNER", "OUTER", "CROSS", "SEMI", "ANTI")
+
 
 class Joining:
     """The rows of one FROM clause."""
@@ -49,7 +51,7 @@ class Joining:
 
     def _join(self, rows: list[Row], join: exp.Join) -> list[Row]:
         side, kind, method = join.side, join.kind, join.args.get("method")
-        if kind == "ASOF" or (method or "").upper() in ("ASOF", "POSITIONAL"):
+        if kind not in _KINDS or (method or "").upper() not in ("", "NATURAL"):
             raise Unsupported(f"{kind or method} JOIN")
         found: list[Row] = []
         partners: list[Row] = []

@@ -65,6 +65,7 @@ class Prover:
         self.used, self.told = self.normaliser.used, self.normaliser.told
         self._normal: dict[tuple[Bag, bool], Bag] = {}
         self._known: dict[object, bool] = {}
+        self._open: dict[tuple[Bag, int, int], Bag] = {}
         self._opening: dict[Exists, Expr] = {}
         self._promises: dict[int, Expr] = {}  # rows that a foreign key promises, and when
 
@@ -76,8 +77,8 @@ class Prover:
             return True
         if depth > _DEPTH:
             return False
-        left = self._reduced(one, given, rows, depth)
-        right = self._reduced(refreshed(two), given, rows, depth)
+        left = self._reduced(self._opened_bag(one, depth, 0), given, rows, depth)
+        right = self._reduced(self._opened_bag(two, depth, 1), given, rows, depth)
         waiting = list(right)
         left_over: list[Term] = []
         for term in left:
@@ -94,6 +95,14 @@ class Prover:
             return False
         self.told["cases over the same tables count alike for every choice of rows (z3)"] = None
         return True
+
+    def _opened_bag(self, bag: Bag, depth: int, side: int) -> Bag:
+        """The bag under variables of its own, which no other level of the proof and no other side has: once opened they
+        stand beside theirs."""
+        key = (bag, depth, side)
+        if key not in self._open:
+            self._open[key] = refreshed(bag)
+        return self._open[key]
 
     def _reduced(self, bag: Bag, given: Sequence[Expr], rows: Rows, depth: int) -> list[Term]:
         """The terms in canonical form without those that stand for nothing."""
@@ -190,7 +199,8 @@ class Prover:
         key = ("contained", one, two, tuple(given), rows)
         if key not in self._known:
             self._known[key] = all(
-                self._covered(term, two, given, rows, depth) for term in self._normalised(one, as_set=True).terms
+                self._covered(term, two, given, rows, depth)
+                for term in self._opened_bag(self._normalised(one, as_set=True), depth, 0).terms
             )
         return self._known[key]
 

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from rewriter.catalog import Catalog, Table
 from rewriter.verify.algebra.scalar import node_value
-from rewriter.verify.algebra.sorts import Unsupported, common, converted, sort_of_expr, sort_of_text
+from rewriter.verify.algebra.sorts import Unsupported, common, converted, require_identity, sort_of_expr, sort_of_text
 from rewriter.verify.algebra.substitution import refreshed_term
 from rewriter.verify.algebra.terms import (
     FALSE,
@@ -96,10 +96,6 @@ class Scope:
     @property
     def dialect(self) -> str:
         return self.translator.dialect
-
-    def volatile(self, function: str) -> bool:
-        known = self.translator.catalog.functions
-        return bool(known) and known.get(function, "volatile") == "volatile"
 
     def named(self, node: exp.Column) -> tuple[str, str] | None:
         """The relation and column that a name means in this SELECT; None when it is not of this SELECT."""
@@ -221,6 +217,7 @@ def distinct_rows(bag: Bag) -> Bag:
     if len(bag.terms) == 1 and not bag.terms[0].variables:
         return bag
     sorts = [common([sort_of_expr(t.outputs[at]) for t in bag.terms]) for at in range(len(bag.terms[0].outputs))]
+    require_identity(sorts)
     variables = tuple(fresh(None, sort) for sort in sorts)
     outputs = tuple(map(value_of, variables))
     return Bag((Term(variables, (equal_rows(of_sorts(bag, sorts), outputs),), outputs),))

@@ -13,7 +13,20 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.sorts import EXACT, NULL, Unsupported, converted, number, sort_of, sort_of_expr, unified
+from rewriter.verify.algebra.functions import converted_by_cast, scalar_function
+from rewriter.verify.algebra.sorts import (
+    EXACT,
+    NULL,
+    Unsupported,
+    comparable,
+    converted,
+    identity,
+    number,
+    require_identity,
+    sort_of,
+    sort_of_expr,
+    unified,
+)
 from rewriter.verify.algebra.terms import (
     FALSE,
     TRUE,
@@ -42,25 +55,6 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
     exp.GTE: ">=",
 }
 _ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
-# Functions that are NULL exactly when an argument is, with the sort of their result.
-_TOTAL: dict[type[exp.Expr], str] = {
-    exp.Upper: "text",
-    exp.Lower: "text",
-    exp.Trim: "text",
-    exp.Length: "int",
-    exp.Substring: "text",
-    exp.Like: "bool",
-    exp.ILike: "bool",
-    exp.DPipe: "text",
-    exp.Extract: "int",
-    exp.Year: "int",
-    exp.Month: "int",
-    exp.Day: "int",
-}
-_VOLATILE = (exp.Rand, exp.Uuid)
-_VOLATILE_NAMES = frozenset(
-    "random setseed nextval currval lastval gen_random_uuid uuid clock_timestamp timeofday txid_current".split()
-)
 
 
 class Place(Protocol):
@@ -73,7 +67,6 @@ class Place(Protocol):
     def subquery(self, query: exp.Expr) -> Bag: ...
     def aggregate(self, node: exp.Expr) -> Expr: ...
     def window(self, node: exp.Window) -> Expr: ...
-    def volatile(self, function: str) -> bool: ...
 
 
 def truth(node: exp.Expr, scope: Place) -> Expr:
@@ -152,12 +145,13 @@ def _two_valued(node: exp.Expr, scope: Place) -> Expr:
             raise Unsupported(f"IS {other.sql()}")
         return negated(present(node_value(node.this, scope)))
     one, two = unified([node_value(side, scope) for side in (node.this, node.expression)])
+    require_identity([sort_of_expr(one)])
     return same(one, two) if isinstance(node, exp.NullSafeEQ) else negated(same(one, two))
 
 
 def compared(operator: str, one: Expr, two: Expr, *, wanted: bool) -> Expr:
     """The condition that a comparison of two values is true, or false."""
-    one, two = unified([one, two])
+    one, two = unified(comparable([one, two]))
     sort = sort_of_expr(one)
     for value in (one, two):
         if isinstance(value, Literal) and value.value is None:
@@ -302,7 +296,10 @@ def node_value(node: exp.Expr, scope: Place) -> Expr:
             | exp.In() | exp.Between() | exp.Exists() | exp.Is() | exp.NullSafeEQ() | exp.NullSafeNEQ()
         ):  # fmt: skip
             return boolean(truth(node, scope), falsity(node, scope))
-    return _function(node, scope)
+        case exp.Like() if _plain(node):
+            values = [node_value(side, scope) for side in (node.this, node.expression)]
+            return boolean(*(compared("=", *values, wanted=wanted) for wanted in (True, False)))
+    return scalar_function(node, lambda argument: node_value(argument, scope), scope.dialect)
 
 
 def boolean(true: Expr, false: Expr) -> Expr:
@@ -418,79 +415,24 @@ def _cast(value: Expr, to: exp.DataType, dialect: str) -> Expr:
     limited = bool(to.expressions)
     if found == NULL:
         return null(sort)
-    if found == sort and (sort != "num" or not limited) and not (sort in ("text", "char") and limited):
-        return value if sort != "float" else Call(f"cast {to.sql()}", (value,), sort)
+    if found == sort and (sort not in ("num", "text") or not limited):
+        return value if sort != "float" else converted_by_cast(value, to.sql(), sort)
     if isinstance(value, Literal) and found == "text" and not limited:
         if value.value is None:
             return null(sort)
-        return converted(value, sort) if not sort.startswith("other") else Call(f"cast {to.sql()}", (value,), sort)
+        return converted(value, sort) if identity(sort) else converted_by_cast(value, to.sql(), sort)
     if found == "int" and sort == "num":
         return converted(value, sort)
     if (found, sort) == ("date", "timestamp"):
         return converted(value, sort)
     if found == "timestamp" and sort == "date" and isinstance(value, Literal) and value.value is not None:
         return Literal(value.value // 86_400_000_000, "date")
-    return Call(f"cast {to.sql()}", (value,), sort)
+    return converted_by_cast(value, to.sql(), sort)
 
 
-def _function(node: exp.Expr, scope: Place) -> Expr:
-    """Any other deterministic function: only that equal arguments give equal results."""
-    if isinstance(node, exp.Interval):
-        return Literal(node.sql(), "other interval")
-    if isinstance(node, (exp.Parameter, exp.Placeholder)):
-        return Call(f"parameter {node.sql()}", (), NULL)
-    if isinstance(node, _VOLATILE) or (isinstance(node, exp.Anonymous) and _is_volatile(node.name, scope)):
-        raise Unsupported(f"the volatile function {node.sql()}")
-    if not isinstance(node, (exp.Func, exp.Binary, exp.Unary)) or isinstance(node, exp.UDTF):
-        raise Unsupported(f"{node.key} in an expression")
-    if isinstance(node, exp.Like) and set(node.args) <= {"this", "expression"} and _plain(node.expression):
-        equal = [compared("=", *map_values(node, scope), wanted=wanted) for wanted in (True, False)]
-        return boolean(*equal)
-    name, arguments = [node.key], []
-    for key, part in node.args.items():
-        for one in part if isinstance(part, list) else [part]:
-            if isinstance(one, exp.Expr) and not isinstance(one, (exp.Var, exp.DataType, exp.Identifier)):
-                name.append(key)
-                arguments.append(node_value(one, scope))
-            elif one not in (None, False):
-                name.append(f"{key}={one.sql() if isinstance(one, exp.Expr) else one}")
-    sort = next((sort for kind, sort in _TOTAL.items() if type(node) is kind), None)
-    if isinstance(node, (exp.Year, exp.Month, exp.Day)):
-        name = ["extract", f"this={node.key.upper()}", "expression"]
-    if any(sort_of_expr(argument) == NULL and not isinstance(argument, Literal) for argument in arguments):
-        raise Unsupported("a parameter of unknown type in a function")
-    if sort is not None:
-        return Call("total " + " ".join(name), tuple(arguments), sort)
-    return Call("function " + " ".join(name), tuple(arguments), _result(node, arguments, scope))
-
-
-def map_values(node: exp.Binary, scope: Place) -> tuple[Expr, Expr]:
-    return node_value(node.this, scope), node_value(node.expression, scope)
-
-
-def _plain(pattern: exp.Expr) -> bool:
-    return isinstance(pattern, exp.Literal) and pattern.is_string and not re.search(r"[%_\\]", pattern.this)
-
-
-def _is_volatile(name: str, scope: Place) -> bool:
-    return name.lower() in _VOLATILE_NAMES or scope.volatile(name.lower())
-
-
-def _result(node: exp.Expr, arguments: Sequence[Expr], scope: Place) -> str:
-    if isinstance(node, exp.Div):
-        sorts = {sort_of_expr(argument) for argument in arguments}
-        if sorts == {"int"}:
-            return "int" if scope.dialect == "postgres" else "float"
-        return "num" if sorts <= set(EXACT) and scope.dialect == "postgres" else "float"
-    if isinstance(node, (exp.Mod, exp.Abs, exp.Round, exp.Floor, exp.Ceil)) and arguments:
-        sort = sort_of_expr(arguments[0])
-        return sort if isinstance(node, (exp.Mod, exp.Abs)) or sort == "float" else "num"
-    if isinstance(node, (exp.Greatest, exp.Least)):
-        return sort_of_expr(unified(list(arguments))[0])
-    if isinstance(node, (exp.Concat, exp.Replace, exp.Left, exp.Right, exp.RegexpReplace, exp.Pad)):
-        return "text"
-    if isinstance(node, (exp.RegexpLike, exp.StartsWith, exp.SimilarTo)):
-        return "bool"
-    if isinstance(node, (exp.DateDiff, exp.StrPosition, exp.IntDiv, exp.Sign)):
-        return "int"
-    return "other " + node.key
+def _plain(node: exp.Like) -> bool:
+    """Whether a LIKE is a mere comparison: its pattern has no wildcard."""
+    pattern = node.expression
+    if set(node.args) > {"this", "expression"} or not isinstance(pattern, exp.Literal) or not pattern.is_string:
+        return False
+    return not re.search(r"[%_\\]", pattern.this)

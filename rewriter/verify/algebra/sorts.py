@@ -17,6 +17,7 @@ from rewriter.verify.algebra.terms import Call, Expr, Literal, null
 
 NULL = "null"  # the sort of a bare NULL, which adopts any other
 EXACT = ("int", "num")
+_IDENTICAL = frozenset({"int", "num", "float", "text", "bool", "date", "timestamp", NULL})
 _DIGITS = 15  # decimal numerals of so many digits are different doubles when they are different (IEEE 754)
 _SORTS = (
     ("int", exp.DataType.INTEGER_TYPES),
@@ -37,15 +38,50 @@ class Unsupported(Exception):
 
 
 def sort_of(kind: exp.DataType, dialect: str) -> str:
-    """The sort of a type's values. DuckDB's CHAR is VARCHAR; that of Postgres compares without trailing blanks."""
+    """The sort of a type's values. DuckDB's CHAR is VARCHAR; that of Postgres is a sort of its own for each length,
+    whose values are filled with blanks up to it."""
     for sort, kinds in _SORTS:
-        if kind.this in kinds and not kind.args.get("nested"):
-            return "text" if sort == "char" and dialect == "duckdb" else sort
+        if kind.this not in kinds or kind.args.get("nested"):
+            continue
+        if sort != "char":
+            return sort
+        if dialect == "duckdb":
+            return "text"
+        return f"char {kind.expressions[0].name}" if kind.expressions else "other bpchar"
     return "other " + kind.sql(dialect=dialect).lower()
 
 
 def sort_of_text(kind: str, dialect: str) -> str:
     return sort_of(exp.DataType.build(kind, dialect=dialect, udt=True), dialect)
+
+
+def identity(sort: str) -> bool:
+    """Whether values of a sort that ``=`` takes for equal are the same value. INTERVAL '1 month' and '30 days' are
+    equal and not the same; of a type that is not known here nobody can tell."""
+    return sort in _IDENTICAL or sort.startswith("char ")
+
+
+def require_identity(sorts: list[str]) -> None:
+    """Raises Unsupported for a sort whose equal values differ: DISTINCT and GROUP BY keep any one of them."""
+    for sort in sorts:
+        if not identity(sort):
+            raise Unsupported(f"values of the sort {sort} made distinct")
+
+
+def comparable(values: list[Expr]) -> list[Expr]:
+    """Two values as Postgres compares them where one is CHAR: blanks at the end do not count."""
+    lengths = [int(sort[5:]) for sort in map(sort_of_expr, values) if sort.startswith("char ")]
+    if not lengths or len({sort_of_expr(value) for value in values}) == 1:
+        return values
+    if len(lengths) == 1 and any(isinstance(v, Literal) and v.sort == "text" for v in values):
+        return [_filled(v, lengths[0]) if isinstance(v, Literal) else v for v in values]
+    off = "total blanks off"
+    return [Call(off, (v,), "text") if sort_of_expr(v).startswith("char ") else v for v in values]
+
+
+def _filled(value: Literal, length: int) -> Literal:
+    text = None if value.value is None else value.value.rstrip(" ").ljust(length)
+    return Literal(text, f"char {length}")
 
 
 def number(text: str) -> Literal:
@@ -97,10 +133,8 @@ def converted(value: Expr, sort: str) -> Expr:
         return null(sort)
     if found == NULL and isinstance(value, Call):
         return replace(value, sort=sort)  # a parameter, which has the type that its place wants
-    if isinstance(value, Literal) and found == "text" and sort != "char":
+    if isinstance(value, Literal) and found == "text":
         return parsed(value.value, sort)
-    if {found, sort} == {"text", "char"}:
-        return Literal(value.value, sort) if isinstance(value, Literal) else Call(f"to {sort}", (value,), sort)
     if found == "int" and sort == "num":
         return Literal(Fraction(value.value), "num") if isinstance(value, Literal) else Call("to num", (value,), "num")
     if found in EXACT and sort == "float":
@@ -119,7 +153,7 @@ def common(sorts: list[str]) -> str:
     known = {sort for sort in sorts if sort != NULL}
     if len(known) <= 1:
         return known.pop() if known else NULL
-    for order in (("int", "num", "float"), ("date", "timestamp"), ("text", "char")):
+    for order in (("int", "num", "float"), ("date", "timestamp")):
         if known <= set(order):
             return max(known, key=order.index)
     raise Unsupported(f"values of the sorts {', '.join(sorted(known))} in one place")

@@ -6,6 +6,7 @@ query cannot hide from its proof.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -26,7 +27,7 @@ from rewriter.verify.algebra.rows import (
 )
 from rewriter.verify.algebra.scalar import node_value
 from rewriter.verify.algebra.selects import Selecting
-from rewriter.verify.algebra.sorts import Unsupported, common, sort_of_expr, unified
+from rewriter.verify.algebra.sorts import Unsupported, common, require_identity, sort_of_expr, unified
 from rewriter.verify.algebra.substitution import refreshed
 from rewriter.verify.algebra.terms import FALSE, Bag, Cell, Expr, Source, Term, fresh, negated
 
@@ -41,6 +42,7 @@ class Translator:
     def query(self, query: exp.Expr) -> Translated:
         """The rows of a whole query."""
         check(query)
+        _one_choice(query)
         return self.bag_of(query, None, {})
 
     def fold(self, identifier: exp.Expr) -> str:
@@ -85,6 +87,8 @@ class Translator:
         sorts = [common([sort_of_expr(term.outputs[at]) for term in (*one.terms, *two.terms)]) for at in range(width)]
         one, two = (of_sorts(bag, sorts) for bag in (one, two))
         distinct = bool(query.args.get("distinct"))
+        if distinct or not isinstance(query, exp.Union):
+            require_identity(sorts)
         if isinstance(query, exp.Union):
             together = Bag((*one.terms, *two.terms))
             return Translated(distinct_rows(together) if distinct else together, left.names)
@@ -147,9 +151,25 @@ class Translator:
             return Translated(Bag(nothing), found.names)
         if (skipped or 0) == 0 and len(bag.terms) <= 1 and not any(term.variables for term in bag.terms):
             return Translated(bag, found.names, directions)
+        if bag.free:
+            raise Unsupported("a LIMIT for each row of an outer query")
         kind = f"limit {most} offset {skipped or 0} by {directions}"
         sorts = [common([sort_of_expr(t.outputs[at]) for t in bag.terms]) for at in range(len(bag.terms[0].outputs))]
         return Translated(_opaque(kind, (of_sorts(bag, sorts),), sorts, len(directions)), found.names, directions)
+
+
+def _one_choice(query: exp.Expr) -> None:
+    """Where a LIMIT cuts among equal sort keys, each reading of it may choose anew. One reading in either query leaves
+    both the same choice; several need not choose alike."""
+    limited = {node.parent for node in query.find_all(exp.Limit, exp.Offset)}
+    if len(limited) > 1:
+        raise Unsupported("several LIMITs, each of which may choose")
+    read = Counter(table.name.lower() for table in query.find_all(exp.Table))
+    names = [cte.alias.lower() for cte in query.find_all(exp.CTE)]
+    for node in limited:
+        inside = node is not None and (isinstance(node, exp.CTE) or node.find_ancestor(exp.CTE) is not None)
+        if inside and any(read[name] > 1 for name in names):
+            raise Unsupported("a CTE with LIMIT, each reading of which may choose")
 
 
 def _recursive(cte: exp.CTE) -> bool:

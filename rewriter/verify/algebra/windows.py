@@ -10,7 +10,7 @@ from sqlglot import exp
 from rewriter.verify.algebra.aggregates import aggregate, total
 from rewriter.verify.algebra.rows import Row, Scope, distinct_rows
 from rewriter.verify.algebra.scalar import compared, node_value
-from rewriter.verify.algebra.sorts import Unsupported, unified
+from rewriter.verify.algebra.sorts import Unsupported, require_identity, sort_of_expr, unified
 from rewriter.verify.algebra.substitution import refreshed_term, renamed_expr
 from rewriter.verify.algebra.terms import Bag, Call, Expr, Literal, every, negated, present, same, some
 
@@ -34,7 +34,7 @@ def window_value(node: exp.Window, here: Scope, placed: Sequence[tuple[Row, Scop
     others = []
     for row, scope in placed:
         other_row, other_scope = _another(row, scope)
-        parts = [same(*unified([node_value(p, other_scope), node_value(p, here)])) for p in partition]
+        parts = [_alike(p, other_scope, here) for p in partition]
         if keys:
             parts.append(_before(keys, other_scope, here, peers=not ranked))
         others.append((other_row.with_condition(every(parts)), other_scope))
@@ -48,6 +48,12 @@ def window_value(node: exp.Window, here: Scope, placed: Sequence[tuple[Row, Scop
         distinct = distinct_rows(Bag(tuple(values)))
         counted = total(Bag(tuple(replace(term, outputs=(one,)) for term in distinct.terms)), "int")
     return Call("+", (counted, one), "int")
+
+
+def _alike(key: exp.Expr, other: Scope, here: Scope) -> Expr:
+    one, two = unified([node_value(key, other), node_value(key, here)])
+    require_identity([sort_of_expr(one)])
+    return same(one, two)
 
 
 def _another(row: Row, scope: Scope) -> tuple[Row, Scope]:
@@ -91,5 +97,6 @@ def _before(keys: Sequence[exp.Expr], other: Scope, here: Scope, *, peers: bool)
         first, last = (one, two) if nulls_first else (two, one)
         by_null = every([negated(present(first)), present(last)])
         found.append(every([*equal, some([less, by_null])]))
+        require_identity([sort_of_expr(one)])
         equal.append(same(one, two))
     return some([*found, every(equal)]) if peers else some(found)
