@@ -188,7 +188,8 @@ class Adequacy:
 @dataclass(frozen=True)
 class Verdict:
     """Whether two queries are equivalent and how that is known. ``method`` names the rung that decided.
-    ``assumptions``: constraints of the catalog that the verdict may rest on. ``proof``: its steps, for reading."""
+    ``assumptions``: constraints of the catalog that the verdict may rest on. ``proof``: its steps, for reading.
+    ``bound``: up to how many rows in each table all databases were searched (``bounded``)."""
 
     kind: VerdictKind
     method: str
@@ -200,6 +201,7 @@ class Verdict:
     seconds: float = 0.0
     seed: int = 0
     proof: tuple[str, ...] = ()
+    bound: int | None = None
 
 
 @dataclass(frozen=True)

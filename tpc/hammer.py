@@ -17,8 +17,8 @@ from rewriter.errors import RewriterError
 from rewriter.parse import catalog_of, parse
 from rewriter.records import Query, Verdict, VerdictKind
 from rewriter.verify.algebra import Proof
-from rewriter.verify.algebra.process import proof
 from rewriter.verify.mutants import mutants
+from rewriter.verify.solving.process import proof
 from rewriter.verify.tested import Tester
 from rules.facts import Facts
 

@@ -63,6 +63,9 @@ class VerdictModel(_Model):
     confirmed_on: list[str]
     seconds: float
     seed: int
+    bound: int | None = Field(
+        default=None, description="rows a table up to which all databases were searched (bounded)"
+    )
 
 
 class PlanModel(_Model):
@@ -196,6 +199,7 @@ def verdict_model(verdict: Verdict) -> VerdictModel:
         confirmed_on=list(verdict.confirmed_on),
         seconds=verdict.seconds,
         seed=verdict.seed,
+        bound=verdict.bound,
     )
 
 

@@ -63,8 +63,9 @@ def headline(report: Report) -> str:
 def evidence(verdict: Verdict) -> str:
     """How equivalence is known, in a few words."""
     adequacy = verdict.adequacy
-    if verdict.kind is VerdictKind.TESTED and adequacy is not None:
-        text = f"tested on {count(adequacy.databases, 'generated database')}"
+    if verdict.kind in (VerdictKind.TESTED, VerdictKind.BOUNDED) and adequacy is not None:
+        text = f"no difference on any database of up to {verdict.bound} rows a table, " if verdict.bound else ""
+        text += f"tested on {count(adequacy.databases, 'generated database')}"
         text += f" ({adequacy.non_empty:,} where the original returned rows)"
         if adequacy.mutants:
             text += f" that kill {(adequacy.killed or 0) / adequacy.mutants:.0%} of {count(adequacy.mutants, 'mutant')}"

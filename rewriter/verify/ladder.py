@@ -1,7 +1,7 @@
 """The ladder: which rungs a candidate climbs, for a quick screening and for the certificate of a winner.
 
-Rungs: ``shape`` (columns), ``algebra`` (proofs) and ``tested`` (generated databases). Each is a module of its own; a
-stronger rung between them and the verdict is added here and nowhere else.
+Rungs: ``shape`` (columns), ``algebra`` (proofs), ``bounded`` (all small databases at once) and ``tested`` (generated
+databases). Each is a module of its own; a stronger rung between them and the verdict is added here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from sqlglot import exp
 
 from rewriter.engines.base import Engine
 from rewriter.records import Adequacy, Query, Verdict, VerdictKind
-from rewriter.verify.algebra.process import proof
 from rewriter.verify.generate import relations, unsupported
 from rewriter.verify.parameters import bindings, bound, bound_tree, described
+from rewriter.verify.solving.process import proof, search
 from rewriter.verify.tested import Tester
 
 Effort = Literal["screen", "certify"]
 SCREEN_SECONDS = 2.0
 PROOF_SECONDS = 5.0  # what a proof may take at most; it has half of a certificate's time, and this much at least:
 LEAST_PROOF_SECONDS = 2.0
+SEARCH_SECONDS = 3.0  # what the search of all small databases may take at most; a quarter of a certificate's time
+LEAST_BOUND = 2  # rows a table below which such a search says less than tests
 
 
 class Verifier:
@@ -71,7 +73,7 @@ class Verifier:
             verdict = self._tested(candidate, None)
         else:
             proved = self._proved(candidate, seconds) if self.proofs else None
-            verdict = proved or self._tested(candidate, seconds)
+            verdict = proved or self._searched(candidate, seconds)
         return replace(verdict, seconds=time.monotonic() - started, seed=self.seed)
 
     def _proved(self, candidate: exp.Query, seconds: float) -> Verdict | None:
@@ -95,6 +97,30 @@ class Verifier:
             reason=found.reason,
             assumptions=found.assumptions,
             proof=found.steps,
+        )
+
+    def _searched(self, candidate: exp.Query, seconds: float) -> Verdict:
+        """The verdict of the rungs ``bounded`` and ``tested`` together: what the search finds counts once an engine
+        shows it, and that it finds nothing counts where the tests find nothing either."""
+        if not self.proofs:
+            return self._tested(candidate, seconds)
+        original = self.original
+        found = search(original.stated, candidate, original.catalog, min(SEARCH_SECONDS, seconds / 4))
+        if found.databases and not original.parameters:
+            (_, tester), *_ = self._testers
+            refuted = tester.replay(candidate, found.databases, time.monotonic() + SCREEN_SECONDS)
+            if refuted is not None and refuted.kind is VerdictKind.REFUTED:
+                return replace(refuted, method="bounded")
+        verdict = self._tested(candidate, seconds)
+        if verdict.kind is not VerdictKind.TESTED or found.rows < LEAST_BOUND:
+            return verdict
+        return replace(
+            verdict,
+            kind=VerdictKind.BOUNDED,
+            method="bounded",
+            reason=f"no difference on any database of up to {found.rows} rows a table; and {verdict.reason}",
+            assumptions=found.assumptions,
+            bound=found.rows,
         )
 
     def _tested(self, candidate: exp.Query, seconds: float | None, *, judged: bool = False) -> Verdict:

@@ -77,6 +77,15 @@ class Tester:
             return hunt
         return hunt.over_pool() or hunt.over_new() or hunt.on_judge() or hunt.judged_by_mutants(hunt.survived())
 
+    def replay(self, candidate: exp.Query, databases: Sequence[Database], deadline: float) -> Verdict | None:
+        """Run both queries on databases where somebody suspects a difference; the verdict if there is one."""
+        hunt = self._hunt(candidate, deadline, "certify")
+        if isinstance(hunt, Verdict) or not databases:
+            return None
+        outcomes = hunt.bench.run(databases, hunt.bench.reference.query, candidate)
+        trials = [Trial(database, row[0]) for database, row in zip(databases, outcomes, strict=True)]
+        return hunt.judged_on(trials, [row[1] for row in outcomes])
+
     def bench(self, engine: Engine, candidate: exp.Query | None = None) -> Bench:
         """``engine`` with the original as it is best put to it: as stated in its own dialect; in another one as the
         qualified tree, whose types the translation needs."""
@@ -183,7 +192,7 @@ class _Hunt:
     def over_pool(self) -> Verdict | None:
         for part in (self.pool[:FIRST], self.pool[FIRST:]):
             outcomes = self.bench.run([trial.database for trial in part], self.candidate)
-            verdict = self._judged(part, [row[0] for row in outcomes])
+            verdict = self.judged_on(part, [row[0] for row in outcomes])
             if verdict is not None:
                 return verdict
             if time.monotonic() > self.deadline:
@@ -203,7 +212,7 @@ class _Hunt:
                 break
             outcomes = self.bench.run(batch, self.bench.reference.query, self.candidate)
             trials = [Trial(database, row[0]) for database, row in zip(batch, outcomes, strict=True)]
-            verdict = self._judged(trials, [row[1] for row in outcomes])
+            verdict = self.judged_on(trials, [row[1] for row in outcomes])
             if verdict is not None:
                 return verdict
             generator.calm = sum(not trial.telling for trial in trials) > BATCH // 3
@@ -276,7 +285,7 @@ class _Hunt:
             adequacy=replace(verdict.adequacy, mutants=found.tried, killed=found.killed, alive=found.alive),
         )
 
-    def _judged(self, trials: Sequence[Trial], answers: Sequence[Result | EngineError]) -> Verdict | None:
+    def judged_on(self, trials: Sequence[Trial], answers: Sequence[Result | EngineError]) -> Verdict | None:
         for trial, answer in zip(trials, answers, strict=True):
             if not trial.telling:
                 continue

@@ -13,155 +13,16 @@ from rewriter.engines import DuckDB
 from rewriter.parse import parse, read_schema
 from rewriter.records import VerdictKind
 from rewriter.verify import Verifier, tested
-from rewriter.verify.algebra import Proof, process, prove
-from rewriter.verify.algebra.substitution import refreshed
-from rewriter.verify.algebra.terms import all_variables
-from rewriter.verify.algebra.translate import Translator
+from rewriter.verify.algebra import Proof, prove
 from rewriter.verify.mutants import mutants
+from rewriter.verify.solving import process
+from rewriter.verify.sums.substitution import refreshed
+from rewriter.verify.sums.terms import all_variables
+from rewriter.verify.sums.translate import Translator
 from rules.discovery import discover
 from rules.facts import Facts
 from rules.rulefile import RuleDocument, Wrong
-
-PROVED = {
-    "join on a foreign key that is not null": (
-        "SELECT o.id FROM orders o JOIN customer c ON c.id = o.customer_id",
-        "SELECT id FROM orders",
-    ),
-    "join on a foreign key that may be null": (
-        "SELECT o.id FROM orders o JOIN customer c ON c.id = o.referrer_id",
-        "SELECT id FROM orders WHERE referrer_id IS NOT NULL",
-    ),
-    "left join by a key that nobody reads": (
-        "SELECT o.id FROM orders o LEFT JOIN customer c ON c.id = o.referrer_id",
-        "SELECT id FROM orders",
-    ),
-    "left join with a filter that rejects NULL": (
-        "SELECT o.id, c.city FROM orders o LEFT JOIN customer c ON c.id = o.referrer_id WHERE c.credit > 1",
-        "SELECT o.id, c.city FROM orders o JOIN customer c ON c.id = o.referrer_id AND c.credit > 1",
-    ),
-    "self-join by the key": (
-        "SELECT a.name, b.city FROM customer a JOIN customer b ON a.id = b.id",
-        "SELECT name, city FROM customer",
-    ),
-    "semi-join as a join with DISTINCT": (
-        "SELECT c.id FROM customer c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id)",
-        "SELECT DISTINCT c.id FROM customer c JOIN orders o ON o.customer_id = c.id",
-    ),
-    "NOT IN over columns that are never NULL": (
-        "SELECT id FROM customer WHERE id NOT IN (SELECT customer_id FROM orders)",
-        "SELECT c.id FROM customer c WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id)",
-    ),
-    "DISTINCT over a key": ("SELECT DISTINCT id, name FROM customer", "SELECT id, name FROM customer"),
-    "OR as a union of disjoint branches": (
-        "SELECT id FROM orders WHERE total > 10 OR status = 'open'",
-        "SELECT id FROM orders WHERE total > 10 UNION ALL"
-        " SELECT id FROM orders WHERE status = 'open' AND (total <= 10 OR total IS NULL)",
-    ),
-    "correlated aggregate as a join": (
-        "SELECT o.id FROM orders o"
-        " WHERE o.total > (SELECT MAX(p.price) FROM item p WHERE p.order_id = o.id)",
-        "SELECT o.id FROM orders o JOIN (SELECT order_id, MAX(price) AS top FROM item GROUP BY order_id) m"
-        " ON m.order_id = o.id WHERE o.total > m.top",
-    ),
-    "sum of partial sums": (
-        "SELECT o.customer_id, SUM(i.price) AS s FROM orders o JOIN item i ON i.order_id = o.id GROUP BY o.customer_id",
-        "SELECT o.customer_id, SUM(p.s) AS s FROM orders o"
-        " JOIN (SELECT order_id, SUM(price) AS s FROM item GROUP BY order_id) p ON p.order_id = o.id"
-        " GROUP BY o.customer_id",
-    ),
-    "HAVING on a key as WHERE": (
-        "SELECT city, COUNT(*) FROM customer GROUP BY city HAVING city = 'Rome'",
-        "SELECT city, COUNT(*) FROM customer WHERE city = 'Rome' GROUP BY city",
-    ),
-    "a check constraint decides a filter": ("SELECT id FROM orders", "SELECT id FROM orders WHERE status <> 'lost'"),
-    "windowed total as a correlated one": (
-        "SELECT id, SUM(total) OVER (PARTITION BY customer_id) AS s FROM orders",
-        "SELECT o.id, (SELECT SUM(p.total) FROM orders p WHERE p.customer_id = o.customer_id) AS s FROM orders o",
-    ),
-    "INTERSECT as a semi-join": (
-        "SELECT customer_id FROM orders INTERSECT SELECT id FROM customer WHERE city = 'Rome'",
-        "SELECT DISTINCT customer_id FROM orders"
-        " WHERE customer_id IN (SELECT id FROM customer WHERE city = 'Rome')",
-    ),
-    "a finer order": (
-        "SELECT id, city FROM customer ORDER BY city",
-        "SELECT id, city FROM customer ORDER BY city, id DESC",
-    ),
-    "tests for NULL": (
-        "SELECT id FROM customer WHERE city IS NOT NULL AND name IS NULL",
-        "SELECT id FROM customer WHERE city = city AND NOT (name IS NOT NULL)",
-    ),
-    "a CTE read twice": (
-        "WITH big AS (SELECT * FROM orders WHERE total > 9) SELECT a.id FROM big a JOIN big b ON a.day = b.day",
-        "SELECT a.id FROM orders a, orders b WHERE a.day = b.day AND a.total > 9 AND b.total > 9",
-    ),
-    "grouping sets as a union": (
-        "SELECT city, COUNT(*) AS n FROM customer GROUP BY ROLLUP (city)",
-        "SELECT city, COUNT(*) AS n FROM customer GROUP BY city UNION ALL SELECT NULL, COUNT(*) FROM customer",
-    ),
-}  # fmt: skip
-
-NOT_PROVED = {
-    "join on a foreign key that may be null": (
-        "SELECT o.id FROM orders o JOIN customer c ON c.id = o.referrer_id",
-        "SELECT id FROM orders",
-    ),
-    "NOT IN over a column that may be NULL": (
-        "SELECT id FROM customer WHERE id NOT IN (SELECT referrer_id FROM orders)",
-        "SELECT c.id FROM customer c WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.referrer_id = c.id)",
-    ),
-    "DISTINCT over a UNIQUE column that may be NULL": (
-        "SELECT DISTINCT mail FROM customer",
-        "SELECT mail FROM customer",
-    ),
-    "self-join by a column that may be NULL": (
-        "SELECT a.id FROM customer a JOIN customer b ON a.mail = b.mail",
-        "SELECT id FROM customer",
-    ),
-    "semi-join as a join without DISTINCT": (
-        "SELECT c.id FROM customer c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id)",
-        "SELECT c.id FROM customer c JOIN orders o ON o.customer_id = c.id",
-    ),
-    "cross join as LEFT JOIN ON TRUE": (
-        "SELECT c.id FROM customer c LEFT JOIN visit v ON TRUE",
-        "SELECT c.id FROM customer c CROSS JOIN visit v",
-    ),
-    "COUNT over no rows": (
-        "SELECT COUNT(*) FROM visit",
-        "SELECT COUNT(*) FROM visit GROUP BY 1 = 1",
-    ),
-    "overlapping branches": (
-        "SELECT id FROM orders WHERE total > 10 OR total > 20",
-        "SELECT id FROM orders WHERE total > 10 UNION ALL SELECT id FROM orders WHERE total > 20",
-    ),
-    "addition of doubles is not associative": (
-        "SELECT (v.seconds + w.seconds) + x.seconds FROM visit v, visit w, visit x",
-        "SELECT v.seconds + (w.seconds + x.seconds) FROM visit v, visit w, visit x",
-    ),
-    "count of a column that may be NULL": ("SELECT COUNT(city) FROM customer", "SELECT COUNT(*) FROM customer"),
-    "an average of averages": (
-        "SELECT AVG(total) FROM orders",
-        "SELECT AVG(m) FROM (SELECT AVG(total) AS m FROM orders GROUP BY customer_id) t",
-    ),
-    "order lost": ("SELECT id FROM customer ORDER BY city", "SELECT id FROM customer"),
-    "another limit": (
-        "SELECT id FROM customer ORDER BY id LIMIT 2",
-        "SELECT id FROM customer ORDER BY id LIMIT 3",
-    ),
-    "INTERSECT as a join of nullable columns": (
-        "SELECT referrer_id FROM orders INTERSECT SELECT customer_id FROM visit",
-        "SELECT DISTINCT o.referrer_id FROM orders o JOIN visit v ON v.customer_id = o.referrer_id",
-    ),
-    "IS NOT NULL and IS NULL": (
-        "SELECT id FROM customer WHERE city IS NOT NULL",
-        "SELECT id FROM customer WHERE city IS NULL",
-    ),
-    "IS NOT TRUE and IS FALSE": (
-        "SELECT id FROM customer WHERE (credit > 1) IS NOT TRUE",
-        "SELECT id FROM customer WHERE (credit > 1) IS FALSE",
-    ),
-    "volatile": ("SELECT RANDOM() FROM customer", "SELECT RANDOM() FROM customer"),
-}
+from tests.shop_pairs import DIFFERENT, EQUIVALENT
 
 
 def proved(shop: Catalog, one: str, two: str) -> Proof:
@@ -174,27 +35,27 @@ def shop(request: pytest.FixtureRequest, shop: Catalog) -> Catalog:
     return replace(shop, dialect=request.param)
 
 
-@pytest.mark.parametrize(("one", "two"), PROVED.values(), ids=PROVED)
+@pytest.mark.parametrize(("one", "two"), EQUIVALENT.values(), ids=EQUIVALENT)
 def test_proves(shop: Catalog, one: str, two: str) -> None:
     found = proved(shop, one, two)
     assert found.proved, found.reason
     assert proved(shop, two, one).proved or "ORDER BY" in one
 
 
-@pytest.mark.parametrize(("one", "two"), NOT_PROVED.values(), ids=NOT_PROVED)
+@pytest.mark.parametrize(("one", "two"), DIFFERENT.values(), ids=DIFFERENT)
 def test_does_not_prove(shop: Catalog, one: str, two: str) -> None:
     assert not proved(shop, one, two).proved
     assert not proved(shop, two, one).proved or "ORDER BY" in one
 
 
 def test_names_the_constraints_that_it_used(shop: Catalog) -> None:
-    one, two = PROVED["join on a foreign key that is not null"]
+    one, two = EQUIVALENT["join on a foreign key that is not null"]
     assumptions = proved(shop, one, two).assumptions
     assert any("foreign key" in text and "orders(customer_id)" in text for text in assumptions)
     assert any("not NULL" in text for text in assumptions)
 
 
-@pytest.mark.parametrize("sql", [sql for pair in PROVED.values() for sql in pair])
+@pytest.mark.parametrize("sql", [sql for pair in EQUIVALENT.values() for sql in pair])
 def test_new_variables_everywhere_and_none_left_dangling(shop: Catalog, sql: str) -> None:
     bag = Translator(shop).query(parse(sql, shop).stated).bag
     copy = refreshed(bag)
@@ -204,7 +65,7 @@ def test_new_variables_everywhere_and_none_left_dangling(shop: Catalog, sql: str
     assert not mine & theirs
 
 
-@pytest.mark.parametrize("sql", [one for one, _ in PROVED.values()], ids=PROVED)
+@pytest.mark.parametrize("sql", [one for one, _ in EQUIVALENT.values()], ids=EQUIVALENT)
 def test_no_database_contradicts_a_proof_about_a_mutant(shop: Catalog, hunter: DuckDB, sql: str) -> None:
     query = parse(sql, shop)
     tester = tested.Tester(query, hunter, None, seed=3, by_position=True)
@@ -247,7 +108,7 @@ def test_what_is_proved_is_the_text_and_not_the_tree(shop: Catalog) -> None:
 
 
 def test_a_certificate_holds_the_proof(shop: Catalog, hunter: DuckDB) -> None:
-    one, two = PROVED["left join by a key that nobody reads"]
+    one, two = EQUIVALENT["left join by a key that nobody reads"]
     verdict = Verifier(parse(one, shop), hunter).certify(parse(two, shop).tree)
     assert verdict.kind is VerdictKind.PROVED
     assert verdict.method == "algebra"
@@ -275,7 +136,7 @@ def test_a_fault_in_a_proof_proves_nothing_and_shows_no_traceback(
 def test_a_child_that_dies_or_overstays_proves_nothing_and_is_replaced(
     shop: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = (parse(sql, shop).stated for sql in PROVED["DISTINCT over a key"])
+    one, two = (parse(sql, shop).stated for sql in EQUIVALENT["DISTINCT over a key"])
     assert process.proof(one, two, shop, 5.0).proved
     for child in process._idle:
         child._child.kill()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rewriter.verify.algebra.sorts import identity, sort_of_expr
-from rewriter.verify.algebra.substitution import substitute
-from rewriter.verify.algebra.terms import STRICT, TRUE, Call, Cell, Expr, Literal, Term, cells, conjuncts, present, same
+from rewriter.verify.sums.sorts import identity, sort_of_expr
+from rewriter.verify.sums.substitution import substitute
+from rewriter.verify.sums.terms import STRICT, TRUE, Call, Cell, Expr, Literal, Term, cells, conjuncts, present, same
 
 
 class Classes:

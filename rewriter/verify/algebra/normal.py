@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rewriter.verify.algebra.classes import Classes, defined, said_outside, told_by, trivial
-from rewriter.verify.algebra.substitution import refreshed, refreshed_term, renamed, substitute, substitute_term
-from rewriter.verify.algebra.terms import (
+from rewriter.verify.algebra.totals import Totals, decided_case, extremes
+from rewriter.verify.sums.substitution import refreshed, refreshed_term, renamed, substitute, substitute_term
+from rewriter.verify.sums.terms import (
     FALSE,
     TRUE,
     Aggregate,
@@ -31,7 +32,6 @@ from rewriter.verify.algebra.terms import (
     same,
     some,
 )
-from rewriter.verify.algebra.totals import Totals, decided_case, extremes
 
 Keys = Mapping[str, Sequence[tuple[str, ...]]]  # of a table: its keys, the columns of each
 MOST_STEPS = 200  # of one term; every form on the way is as good as the last
@@ -262,14 +262,15 @@ def _narrowed(term: Term) -> Term | None:
     """The rows that a LIMIT lets through without the columns that nobody reads, columns alike only once."""
     for variable in term.variables:
         source = variable.source
-        if source is None or source.keys is None:
+        if source is None or source.cut is None:
             continue
         (bag,) = source.bags
-        width = len(bag.terms[0].outputs) - source.keys
+        keys = len(source.cut.order)
+        width = len(bag.terms[0].outputs) - keys
         # A column is known by the first that has its values in all terms; so is a sort key.
         alike = [
             next(b for b in range(at + 1) if all(t.outputs[b] == t.outputs[at] for t in bag.terms))
-            for at in range(width + source.keys)
+            for at in range(width + keys)
         ]
         if any(v.source is not None and variable.id in v.source.free for v in term.variables):
             continue
@@ -277,7 +278,7 @@ def _narrowed(term: Term) -> Term | None:
         read = list(dict.fromkeys(alike[int(cell.column)] for cell in own))
         if read == list(range(width)) and all(alike[int(cell.column)] == int(cell.column) for cell in own):
             continue
-        chosen = [*read, *range(width, width + source.keys)]
+        chosen = [*read, *range(width, width + keys)]
         bags = (Bag(tuple(replace(t, outputs=tuple(t.outputs[at] for at in chosen)) for t in bag.terms)),)
         made = replace(variable, source=replace(source, bags=bags))
         values: dict[Expr, Expr] = {

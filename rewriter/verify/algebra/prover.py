@@ -15,11 +15,11 @@ from itertools import combinations, islice, permutations, product
 
 import z3
 
-from rewriter.verify.algebra.constraints import Constraints, ForeignKey
-from rewriter.verify.algebra.encode import Encoder
 from rewriter.verify.algebra.normal import Normaliser
-from rewriter.verify.algebra.substitution import refreshed, renamed, renamed_expr
-from rewriter.verify.algebra.terms import (
+from rewriter.verify.sums.constraints import Constraints, ForeignKey
+from rewriter.verify.sums.encode import Encoder
+from rewriter.verify.sums.substitution import refreshed, renamed, renamed_expr
+from rewriter.verify.sums.terms import (
     FALSE,
     TRUE,
     Aggregate,

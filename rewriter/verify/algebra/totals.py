@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from rewriter.verify.algebra.scalar import case
-from rewriter.verify.algebra.substitution import refreshed, refreshed_term
-from rewriter.verify.algebra.terms import (
+from rewriter.verify.sums.scalar import case
+from rewriter.verify.sums.substitution import refreshed, refreshed_term
+from rewriter.verify.sums.terms import (
     FALSE,
     Aggregate,
     Bag,

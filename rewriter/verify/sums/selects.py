@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.groups import Groups
-from rewriter.verify.algebra.joins import Joining
-from rewriter.verify.algebra.rows import Cte, Queries, Row, Scope, Translated, distinct_rows, ordered, possible
-from rewriter.verify.algebra.scalar import node_value, truth
-from rewriter.verify.algebra.sorts import Unsupported, common, converted, sort_of_expr
-from rewriter.verify.algebra.terms import Bag, Expr, Term
-from rewriter.verify.algebra.windows import window_value
+from rewriter.verify.sums.groups import Groups
+from rewriter.verify.sums.joins import Joining
+from rewriter.verify.sums.rows import Cte, Queries, Row, Scope, Translated, distinct_rows, ordered, possible
+from rewriter.verify.sums.scalar import node_value, truth
+from rewriter.verify.sums.sorts import Unsupported, common, converted, sort_of_expr
+from rewriter.verify.sums.terms import Bag, Expr, Term
+from rewriter.verify.sums.windows import window_value
 
 
 class Selecting:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.sorts import EXACT, NULL, Unsupported, sort_of_expr, unified
-from rewriter.verify.algebra.terms import Call, Expr, Literal
+from rewriter.verify.sums.sorts import EXACT, NULL, Unsupported, sort_of_expr, unified
+from rewriter.verify.sums.terms import Call, Expr, Literal
 
 # NULL exactly when an argument is.
 _TOTAL: dict[type[exp.Expr], str] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.rows import (
+from rewriter.verify.sums.rows import (
     MOST_TERMS,
     Columns,
     Cte,
@@ -23,10 +23,10 @@ from rewriter.verify.algebra.rows import (
     table_columns,
     table_key,
 )
-from rewriter.verify.algebra.scalar import truth
-from rewriter.verify.algebra.sorts import Unsupported, sort_of_expr, unified
-from rewriter.verify.algebra.substitution import refreshed
-from rewriter.verify.algebra.terms import FALSE, Bag, Call, Exists, Term, fresh, negated, null
+from rewriter.verify.sums.scalar import truth
+from rewriter.verify.sums.sorts import Unsupported, sort_of_expr, unified
+from rewriter.verify.sums.substitution import refreshed
+from rewriter.verify.sums.terms import FALSE, Bag, Call, Exists, Term, fresh, negated, null
 
 _KINDS = ("", "INNER", "OUTER", "CROSS", "SEMI", "ANTI")
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.aggregates import aggregate, total
-from rewriter.verify.algebra.rows import Row, Scope, distinct_rows
-from rewriter.verify.algebra.scalar import compared, node_value
-from rewriter.verify.algebra.sorts import Unsupported, require_identity, sort_of_expr, unified
-from rewriter.verify.algebra.substitution import refreshed_term, renamed_expr
-from rewriter.verify.algebra.terms import Bag, Call, Expr, Literal, every, negated, present, same, some
+from rewriter.verify.sums.aggregates import aggregate, total
+from rewriter.verify.sums.rows import Row, Scope, distinct_rows
+from rewriter.verify.sums.scalar import compared, node_value
+from rewriter.verify.sums.sorts import Unsupported, require_identity, sort_of_expr, unified
+from rewriter.verify.sums.substitution import refreshed_term, renamed_expr
+from rewriter.verify.sums.terms import Bag, Call, Expr, Literal, every, negated, present, same, some
 
 
 def window_value(node: exp.Window, here: Scope, placed: Sequence[tuple[Row, Scope]]) -> Expr:

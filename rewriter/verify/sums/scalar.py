@@ -13,8 +13,8 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.functions import converted_by_cast, scalar_function
-from rewriter.verify.algebra.sorts import (
+from rewriter.verify.sums.functions import converted_by_cast, scalar_function
+from rewriter.verify.sums.sorts import (
     EXACT,
     NULL,
     Unsupported,
@@ -27,7 +27,7 @@ from rewriter.verify.algebra.sorts import (
     sort_of_expr,
     unified,
 )
-from rewriter.verify.algebra.terms import (
+from rewriter.verify.sums.terms import (
     FALSE,
     TRUE,
     Aggregate,

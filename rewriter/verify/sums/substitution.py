@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rewriter.verify.algebra.terms import (
+from rewriter.verify.sums.terms import (
     Aggregate,
     Bag,
     Call,

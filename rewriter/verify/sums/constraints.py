@@ -9,11 +9,11 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rewriter.catalog import Catalog, Table
-from rewriter.verify.algebra.known import check
-from rewriter.verify.algebra.rows import Columns, Queries, Scope, table_columns, table_key
-from rewriter.verify.algebra.scalar import falsity
-from rewriter.verify.algebra.sorts import Unsupported
-from rewriter.verify.algebra.terms import Cell, Expr, Variable, fresh, negated
+from rewriter.verify.sums.known import check
+from rewriter.verify.sums.rows import Columns, Queries, Scope, table_columns, table_key
+from rewriter.verify.sums.scalar import falsity
+from rewriter.verify.sums.sorts import Unsupported
+from rewriter.verify.sums.terms import Cell, Expr, Variable, fresh, negated
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.terms import Call, Expr, Literal, null
+from rewriter.verify.sums.terms import Call, Expr, Literal, null
 
 NULL = "null"  # the sort of a bare NULL, which adopts any other
 EXACT = ("int", "num")

@@ -9,10 +9,10 @@ from typing import Protocol
 from sqlglot import exp
 
 from rewriter.catalog import Catalog, Table
-from rewriter.verify.algebra.scalar import node_value
-from rewriter.verify.algebra.sorts import Unsupported, common, converted, require_identity, sort_of_expr, sort_of_text
-from rewriter.verify.algebra.substitution import refreshed_term
-from rewriter.verify.algebra.terms import (
+from rewriter.verify.sums.scalar import node_value
+from rewriter.verify.sums.sorts import Unsupported, common, converted, require_identity, sort_of_expr, sort_of_text
+from rewriter.verify.sums.substitution import refreshed_term
+from rewriter.verify.sums.terms import (
     FALSE,
     Bag,
     Cell,

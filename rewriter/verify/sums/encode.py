@@ -14,8 +14,8 @@ from typing import Any
 
 import z3
 
-from rewriter.verify.algebra.sorts import NULL, identity, sort_of_expr
-from rewriter.verify.algebra.terms import Aggregate, Call, Cell, Exists, Expr, Literal
+from rewriter.verify.sums.sorts import NULL, identity, sort_of_expr
+from rewriter.verify.sums.terms import Aggregate, Call, Cell, Exists, Expr, Literal
 
 _WHOLE = ("int", "date", "timestamp")
 _DAY = 86_400_000_000

@@ -8,12 +8,12 @@ from dataclasses import replace
 from sqlglot import exp
 
 from rewriter.catalog import Table
-from rewriter.verify.algebra.aggregates import aggregate
-from rewriter.verify.algebra.rows import MOST_TERMS, Row, Scope, base_table, ordered
-from rewriter.verify.algebra.scalar import node_value, truth
-from rewriter.verify.algebra.sorts import Unsupported, common, converted, require_identity, sort_of_expr
-from rewriter.verify.algebra.substitution import refreshed
-from rewriter.verify.algebra.terms import Bag, Exists, Expr, Literal, conjuncts, every, fresh, null, same, value_of
+from rewriter.verify.sums.aggregates import aggregate
+from rewriter.verify.sums.rows import MOST_TERMS, Row, Scope, base_table, ordered
+from rewriter.verify.sums.scalar import node_value, truth
+from rewriter.verify.sums.sorts import Unsupported, common, converted, require_identity, sort_of_expr
+from rewriter.verify.sums.substitution import refreshed
+from rewriter.verify.sums.terms import Bag, Exists, Expr, Literal, conjuncts, every, fresh, null, same, value_of
 
 
 class Groups:

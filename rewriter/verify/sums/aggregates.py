@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.rows import Row, Scope, distinct_rows
-from rewriter.verify.algebra.scalar import node_value, truth
-from rewriter.verify.algebra.sorts import NULL, Unsupported, sort_of_expr, unified
-from rewriter.verify.algebra.substitution import refreshed
-from rewriter.verify.algebra.terms import FALSE, Aggregate, Bag, Call, Exists, Expr, Literal, null, present
+from rewriter.verify.sums.rows import Row, Scope, distinct_rows
+from rewriter.verify.sums.scalar import node_value, truth
+from rewriter.verify.sums.sorts import NULL, Unsupported, sort_of_expr, unified
+from rewriter.verify.sums.substitution import refreshed
+from rewriter.verify.sums.terms import FALSE, Aggregate, Bag, Call, Exists, Expr, Literal, null, present
 
 _NAMES: dict[type[exp.Expr], str] = {
     exp.Min: "min",

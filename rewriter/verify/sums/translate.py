@@ -13,8 +13,8 @@ from dataclasses import replace
 from sqlglot import exp
 
 from rewriter.catalog import Catalog
-from rewriter.verify.algebra.known import check
-from rewriter.verify.algebra.rows import (
+from rewriter.verify.sums.known import check
+from rewriter.verify.sums.rows import (
     Columns,
     Cte,
     Row,
@@ -25,11 +25,11 @@ from rewriter.verify.algebra.rows import (
     of_sorts,
     shown,
 )
-from rewriter.verify.algebra.scalar import node_value
-from rewriter.verify.algebra.selects import Selecting
-from rewriter.verify.algebra.sorts import Unsupported, common, require_identity, sort_of_expr, unified
-from rewriter.verify.algebra.substitution import refreshed
-from rewriter.verify.algebra.terms import FALSE, Bag, Cell, Expr, Source, Term, fresh, negated
+from rewriter.verify.sums.scalar import node_value
+from rewriter.verify.sums.selects import Selecting
+from rewriter.verify.sums.sorts import Unsupported, common, require_identity, sort_of_expr, unified
+from rewriter.verify.sums.substitution import refreshed
+from rewriter.verify.sums.terms import FALSE, Bag, Cell, Cut, Expr, Source, Term, fresh, negated
 
 
 class Translator:
@@ -42,7 +42,6 @@ class Translator:
     def query(self, query: exp.Expr) -> Translated:
         """The rows of a whole query."""
         check(query)
-        _one_choice(query)
         return self.bag_of(query, None, {})
 
     def fold(self, identifier: exp.Expr) -> str:
@@ -153,14 +152,15 @@ class Translator:
             return Translated(bag, found.names, directions)
         if bag.free:
             raise Unsupported("a LIMIT for each row of an outer query")
-        kind = f"limit {most} offset {skipped or 0} by {directions}"
+        cut = Cut(most, skipped or 0, directions)
         sorts = [common([sort_of_expr(t.outputs[at]) for t in bag.terms]) for at in range(len(bag.terms[0].outputs))]
-        return Translated(_opaque(kind, (of_sorts(bag, sorts),), sorts, len(directions)), found.names, directions)
+        return Translated(_opaque("limit", (of_sorts(bag, sorts),), sorts, cut), found.names, directions)
 
 
-def _one_choice(query: exp.Expr) -> None:
-    """Where a LIMIT cuts among equal sort keys, each reading of it may choose anew. One reading in either query leaves
-    both the same choice; several need not choose alike."""
+def one_choice(query: exp.Expr) -> None:
+    """Raises Unsupported where a query decides more than once what a LIMIT leaves open. Where one cuts among equal sort
+    keys, each reading of it may choose anew. One reading in either query leaves both the same choice; several need not
+    choose alike."""
     limited = {node.parent for node in query.find_all(exp.Limit, exp.Offset)}
     if len(limited) > 1:
         raise Unsupported("several LIMITs, each of which may choose")
@@ -190,6 +190,7 @@ def _tuple(row: exp.Expr) -> list[exp.Expr]:
     return list(row.expressions) if isinstance(row, exp.Tuple) else [row.unnest() if row.key == "paren" else row]
 
 
-def _opaque(kind: str, bags: tuple[Bag, ...], sorts: Sequence[str], keys: int | None = None) -> Bag:
-    variable = fresh(f"<{kind}>", source=Source(kind, bags, keys))
+def _opaque(kind: str, bags: tuple[Bag, ...], sorts: Sequence[str], cut: Cut | None = None) -> Bag:
+    name = kind if cut is None else f"{kind} {cut.most} offset {cut.skipped} by {cut.order}"
+    variable = fresh(f"<{name}>", source=Source(kind, bags, cut))
     return Bag((Term((variable,), (), tuple(Cell(variable.id, str(at), sort) for at, sort in enumerate(sorts))),))

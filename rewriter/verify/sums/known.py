@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from rewriter.verify.algebra.sorts import Unsupported
+from rewriter.verify.sums.sorts import Unsupported
 
 _BINARY = "this expression"
 _UNDERSTOOD: dict[type[exp.Expr], str] = {

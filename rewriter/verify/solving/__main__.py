@@ -1,15 +1,18 @@
-"""The child process of ``process``: reads tasks from standard input, writes proofs to standard output."""
+"""The child process of ``process``: reads tasks from standard input, writes answers to standard output."""
 
 from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
-from rewriter.verify.algebra import Proof, prove
+from rewriter.verify.algebra import prove
+from rewriter.verify.bounded import search
 
 MEMORY_BYTES = 4 * 1024**3
+TASKS: dict[str, Callable[..., object]] = {"prove": prove, "search": search}
 
 
 def _limit_memory() -> None:
@@ -23,11 +26,12 @@ def _serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
     """Answer tasks until there are no more."""
     with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         while True:
-            original, candidate, catalog, seconds = pickle.load(tasks)  # noqa: S301 (our own parent)
+            name, *arguments = pickle.load(tasks)  # noqa: S301 (our own parent)
+            answer: object
             try:
-                answer = prove(original, candidate, catalog, seconds)
+                answer = TASKS[name](*arguments)
             except Exception as error:
-                answer = Proof(False, f"the proof failed: {type(error).__name__}: {error}"[:200])
+                answer = f"the solver failed: {type(error).__name__}: {error}"[:200]
             answers.write(pickle.dumps(answer))
             answers.flush()
 

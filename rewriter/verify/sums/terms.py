@@ -157,15 +157,25 @@ class Variable:
     source: Source | None = None
 
 
+@dataclass(frozen=True)
+class Cut:
+    """LIMIT ``most`` (None: all) OFFSET ``skipped``, in an order: of each sort key whether it descends, and whether
+    NULL comes first. The keys are the last outputs of the bag that is cut."""
+
+    most: int | None
+    skipped: int
+    order: tuple[tuple[bool, bool], ...]
+
+
 @_shared
 @dataclass(frozen=True)
 class Source:
-    """Rows that a query makes in a way that sums of products do not express: LIMIT, EXCEPT ALL, INTERSECT ALL.
-    ``keys``: how many outputs at the end of the one bag are sort keys of a LIMIT; None for the others."""
+    """Rows that a query makes in a way that sums of products do not express: ``limit`` of one bag (with its ``cut``),
+    ``except all`` and ``intersect all`` of two."""
 
     kind: str
     bags: tuple[Bag, ...]
-    keys: int | None = None
+    cut: Cut | None = None
 
     @cached_property
     def free(self) -> frozenset[int]:

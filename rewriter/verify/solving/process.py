@@ -1,4 +1,4 @@
-"""Proofs in a process of their own: the solver holds no lock of ours, keeps to its memory and is killed when late."""
+"""The solver's work in processes of its own: it holds no lock of ours, keeps to its memory and is killed when late."""
 
 from __future__ import annotations
 
@@ -15,22 +15,36 @@ from sqlglot import exp
 
 from rewriter.catalog import Catalog
 from rewriter.verify.algebra import Proof
+from rewriter.verify.bounded import Search
 
-GRACE_SECONDS = 2.0  # what a proof may take beyond its time before its process is killed
+GRACE_SECONDS = 2.0  # what a task may take beyond its time before its process is killed
 START_SECONDS = 20.0  # what a new process may take to be ready, on a busy machine
+STOPPED = "the solver was stopped at its time or memory limit"
 _idle: list[_Process] = []
 _lock = threading.Lock()
 
 
 def proof(original: exp.Query, candidate: exp.Query, catalog: Catalog, seconds: float) -> Proof:
-    """``prove`` in another process; not proved when that process dies or overstays."""
+    """``algebra.prove`` in another process; not proved when that process dies or overstays."""
+    found = _asked(("prove", original, candidate, catalog, seconds), seconds)
+    return found if isinstance(found, Proof) else Proof(False, str(found))
+
+
+def search(original: exp.Query, candidate: exp.Query, catalog: Catalog, seconds: float) -> Search:
+    """``bounded.search`` in another process; nothing is known when that process dies or overstays."""
+    found = _asked(("search", original, candidate, catalog, seconds), seconds)
+    return found if isinstance(found, Search) else Search(0, str(found))
+
+
+def _asked(task: tuple[Any, ...], seconds: float) -> Proof | Search | str:
+    """What a child answers: a result, or why there is none."""
     with _lock:
         process = _idle.pop() if _idle else None
     process = process or _Process()
-    found = process.ask((original, candidate, catalog, seconds), seconds)
+    found = process.ask(task, seconds)
     if found is None:
         process.stop()
-        return Proof(False, "the proof was stopped at its time or memory limit")
+        return STOPPED
     with _lock:
         _idle.append(process)
     return found
@@ -41,11 +55,11 @@ class _Process:
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "rewriter.verify.algebra"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "rewriter.verify.solving"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._ready = False
 
-    def ask(self, task: Any, seconds: float) -> Proof | None:
+    def ask(self, task: Any, seconds: float) -> Proof | Search | str | None:
         """The child's answer; None when it gives none in time."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -54,7 +68,7 @@ class _Process:
             self._child.stdin.flush()
             patience = seconds + GRACE_SECONDS + (0.0 if self._ready else START_SECONDS)
             if self._readable(patience):
-                answer: Proof = pickle.load(self._child.stdout)  # noqa: S301 (our own child)
+                answer: Proof | Search | str = pickle.load(self._child.stdout)  # noqa: S301 (our own child)
                 self._ready = True
                 return answer
         return None

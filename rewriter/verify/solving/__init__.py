@@ -1,0 +1,1 @@
+"""The solver in processes of its own."""
