@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -18,6 +18,7 @@ from rewriter.errors import BindError, EngineError
 from rewriter.records import Adequacy, Counterexample, Database, Query, Result, Verdict, VerdictKind
 from rewriter.verify import shape
 from rewriter.verify.adequacy import tally
+from rewriter.verify.clauses import MOST_TRIED, exchanged
 from rewriter.verify.generate import Generator, relations
 from rewriter.verify.mutants import mutants
 from rewriter.verify.reference import reference
@@ -374,10 +375,21 @@ class _Hunt:
             answer,
             scripts(original.dialect, bench.relations, small, original.stated, self.candidate),
             confirmed,
-            f"On a database of {_counted(small.size)} {difference}.",
+            f"On a database of {_counted(small.size)} {difference}.{self._blamed(bench, small)}",
         )
         adequacy = Adequacy(self.databases, self.non_empty)
         return Verdict(VerdictKind.REFUTED, METHOD, found.explanation, adequacy, found, (), confirmed)
+
+    def _blamed(self, bench: Bench, database: Database) -> str:
+        """One sentence on the clause that makes the difference; empty where that cannot be told."""
+        original = self.tester.original
+        made = (exchanged(query, self.candidate) for query in (original.stated, original.tree))
+        tried = list(islice(chain.from_iterable(made), MOST_TRIED))
+        (outcomes,) = bench.run([database], bench.reference.query, *(query for _, query in tried))
+        for (clause, _), outcome in zip(tried, outcomes[1:], strict=True):
+            if isinstance(outcome, Result) and not differ(bench.reference, outcomes[0], outcome):
+                return f" What makes the difference is {clause}: with the original's there, both return the same."
+        return ""
 
 
 def _rows(result: Result) -> str:

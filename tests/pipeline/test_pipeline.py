@@ -28,7 +28,7 @@ def test_a_slow_query_becomes_faster_with_evidence(shop: Postgres, hunter: DuckD
     assert report.decision.speedup.ratio > 1.1
     assert "subquery/scalar_aggregate_to_join" in report.decision.chosen.rules
     assert report.verdict is not None
-    assert report.verdict.kind is VerdictKind.TESTED
+    assert report.verdict.kind.accepts
     assert any("PostgreSQL" in engine for engine in report.verdict.confirmed_on)
     assert report.original_plan is not None
     assert report.chosen_plan is not None

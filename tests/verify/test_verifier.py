@@ -230,3 +230,33 @@ def test_a_lost_limit_of_many_rows_is_noticed(hold: Hold) -> None:
     for candidate in (query.format(101), query.format(100).replace("LIMIT 100", "")):
         verdict = hold(query.format(100), candidate)
         assert verdict.kind is VerdictKind.REFUTED, candidate
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "clause"),
+    [
+        ("SELECT id FROM customer WHERE credit > 1", "SELECT id FROM customer WHERE credit >= 1", "WHERE"),
+        ("SELECT DISTINCT city FROM customer", "SELECT city FROM customer", "DISTINCT"),
+        (
+            "SELECT c.id FROM customer c LEFT JOIN orders o ON o.customer_id = c.id",
+            "SELECT c.id FROM customer c JOIN orders o ON o.customer_id = c.id",
+            "FROM",
+        ),
+        (
+            "SELECT city, COUNT(*) FROM customer GROUP BY city HAVING COUNT(*) > 1",
+            "SELECT city, COUNT(*) FROM customer GROUP BY city HAVING COUNT(*) > 2",
+            "HAVING",
+        ),
+        (
+            "SELECT id FROM customer WHERE id IN (SELECT customer_id FROM orders WHERE total > 5)",
+            "SELECT id FROM customer WHERE id IN (SELECT customer_id FROM orders WHERE total < 5)",
+            "inner",
+        ),
+    ],
+)
+def test_a_counterexample_names_the_clause_that_makes_the_difference(
+    hold: Hold, one: str, two: str, clause: str
+) -> None:
+    found = hold(one, two).counterexample
+    assert found is not None
+    assert clause in found.explanation
