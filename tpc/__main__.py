@@ -326,6 +326,7 @@ def mutants_command(
     target: TargetOption = "embedded:",
     queries: Annotated[str | None, typer.Option("--queries", help="numbers or names, separated by commas")] = None,
     most: Annotated[int, typer.Option("--most", help="mutants of one query, at most")] = 60,
+    lost: Annotated[bool, typer.Option("--lost", help="only, and all of, those that lost a condition")] = False,
     budget: Annotated[float, typer.Option("--budget", help="seconds for one verdict")] = 10.0,
     timeout: Annotated[float, typer.Option("--timeout", help="seconds that a query may run on the data")] = 20.0,
     seed: Annotated[int, typer.Option("--seed", help="seed of mutants and generated databases")] = 0,
@@ -345,15 +346,20 @@ def mutants_command(
             task = bar.add_task("mutants", total=len(texts))
             for name, text in texts.items():
                 bar.update(task, description=f"query {name}: {sum(entry.missed for entry in judged)} missed")
-                judged += mutation.judge(
-                    name, text, engine, hunter, seed=seed, most=most, budget=budget, timeout=timeout
+                judged += (
+                    mutation.judge_lost(name, text, engine, hunter, seed=seed, budget=budget, timeout=timeout)
+                    if lost
+                    else mutation.judge(
+                        name, text, engine, hunter, seed=seed, most=most, budget=budget, timeout=timeout
+                    )
                 )
                 bar.advance(task)
-        title = f"Mutants of TPC-{suite.upper()}, data of scale {scale:g}"
+        title = f"{'Lost conditions' if lost else 'Mutants'} of TPC-{suite.upper()}, data of scale {scale:g}"
         data_console().print(mutation.as_rich({suite: judged}, title))
         for entry in judged:
-            if entry.missed:
-                line = f"missed ({entry.verdict}): query {entry.query}, {entry.fault}"
+            if entry.missed or (lost and not entry.refuted):
+                known = "missed" if entry.missed else "the same on the data" if entry.differs is False else "not run"
+                line = f"{known} ({entry.verdict}): query {entry.query}, {entry.fault}"
                 data_console().print(escape(line), highlight=False, soft_wrap=True)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from statistics import median
 
 from rich.table import Table
@@ -17,7 +18,7 @@ from rewriter.records import VerdictKind
 from rewriter.report.units import duration
 from rewriter.verify import Verifier
 from rewriter.verify.data import Comparison
-from rewriter.verify.mutants import Mutant, mutants
+from rewriter.verify.mutants import Mutant, mutants, without_conditions
 from rules.facts import Facts
 
 
@@ -33,8 +34,30 @@ class Judged:
     seconds: float = 0.0
 
     @property
+    def refuted(self) -> bool:
+        return self.verdict == VerdictKind.REFUTED.value
+
+    @property
     def missed(self) -> bool:
-        return bool(self.differs) and self.verdict != VerdictKind.REFUTED.value
+        return bool(self.differs) and not self.refuted
+
+
+def judge_lost(
+    name: str, text: str, data: Engine, hunter: Engine, *, seed: int, budget: float, timeout: float
+) -> Iterator[Judged]:
+    """The query without each of its conditions in turn, the verdict first: the data, on which a lost join may run for
+    hours, is asked only about what was not refuted."""
+    query = parse(text, data.catalog())
+    comparison = Comparison(query, data, timeout)
+    verifier = Verifier(query, hunter, seed=seed, by_position=True)
+    for mutant in without_conditions(query.tree):
+        found = _refuted(name, mutant, verifier, budget)
+        if found.missed:
+            with suppress(BindError):
+                same = comparison.same(mutant.tree.sql(dialect=query.dialect))
+                yield replace(found, differs=None if same is None else not same)
+        else:
+            yield found
 
 
 def judge(

@@ -62,6 +62,16 @@ def mutants(query: exp.Query, facts: Facts, seed: int = 0, most: int = MOST) -> 
     return random.Random(seed).sample(every, min(most, len(every)))  # noqa: S311 (reproducible, not a secret)
 
 
+def without_conditions(query: exp.Query) -> list[Mutant]:
+    """The mutants that lost one condition each: a predicate, or a join's equality."""
+    return [
+        Mutant(*made)
+        for node in query.find_all(exp.Where, exp.Having, exp.Join)
+        if (condition := node.args.get("on" if isinstance(node, exp.Join) else "this")) is not None
+        for made in _lost(query, condition)
+    ]
+
+
 def _all(query: exp.Query, facts: Facts) -> Iterator[tuple[str, exp.Query]]:
     for node in query.walk():
         if type(node) in _COMPARED:
