@@ -11,9 +11,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from rewriter.candidates.base import Depth, Proposal
+from rewriter.candidates.base import Depth, Draft, Proposal
 from rewriter.engines.base import Engine, Limits
-from rewriter.errors import EngineError, QueryTimeout
+from rewriter.errors import EngineError, InputError, QueryTimeout
+from rewriter.parse import parse_candidate
 from rewriter.records import Candidate, Feedback, Loser, Plan, Query, Row, Trial, Verdict, VerdictKind
 from rewriter.verify import Verifier
 
@@ -68,6 +69,8 @@ class Assessor:
     _stopped: int = 0
     _known: dict[str, Entrant] = field(default_factory=dict)
     _plans: dict[str, Plan | None] = field(default_factory=dict)
+    _drafts: dict[str, Candidate] = field(default_factory=dict)
+    refused: list[tuple[Draft, str]] = field(default_factory=list)
 
     def original(self, plan: Plan | None) -> Feedback:
         """Run the original once (``trial`` seconds at most), for the candidates to be held against."""
@@ -91,7 +94,10 @@ class Assessor:
 
     def assess(self, proposal: Proposal) -> Feedback:
         """What the source asked. Whoever passes a screening becomes an entrant. Raises TargetLost."""
-        candidate = proposal.candidate
+        try:
+            candidate = self._adopted(proposal.candidate)
+        except InputError as error:
+            return Feedback(rejected=error.message)
         try:
             plan = self._plan(candidate)
         except EngineError as error:
@@ -108,6 +114,21 @@ class Assessor:
         if rejected is None and (proposal.depth is Depth.VERDICT or self._promising(entrant)):
             rejected = self._screen(entrant)
         return Feedback(rejected, entrant.verdict, plan, entrant.seconds, entrant.stopped_after)
+
+    def _adopted(self, proposed: Candidate | Draft) -> Candidate:
+        """The candidate that a text is, once. Raises InputError for what may not run or does not parse."""
+        if isinstance(proposed, Candidate):
+            return proposed
+        known = self._drafts.get(proposed.id)
+        if known is None:
+            try:
+                tree = parse_candidate(proposed.sql, self.query)
+            except InputError as error:
+                self.refused.append((proposed, error.message))
+                raise
+            sql = tree.sql(dialect=self.query.dialect, pretty=True)
+            known = self._drafts[proposed.id] = Candidate(proposed.id, tree, sql, proposed.source, proposed.steps)
+        return known
 
     def _promising(self, entrant: Entrant) -> bool:
         """Whether an entrant may win, as far as its trial run tells; without any trial runs everybody may."""

@@ -21,6 +21,7 @@ from rich.text import Text
 from rewriter import __version__
 from rewriter.batch.pairs import verify_pairs
 from rewriter.candidates import Experience, Record, default_sources, packaged
+from rewriter.cli_llm import BaseUrlOption, ModelOption, ModeOption, StrategyOption, llm_app, settings_with, sources_for
 from rewriter.cli_rules import rules_app
 from rewriter.cli_support import (
     EXIT_REFUTED,
@@ -65,6 +66,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(rules_app, name="rules")
+app.add_typer(llm_app, name="llm")
 
 TargetOption = Annotated[
     str | None,
@@ -140,6 +142,10 @@ def rewrite_command(
     trace: Annotated[
         bool, typer.Option("--trace", help="show what every step changed, and verify each step on its own")
     ] = False,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    strategy: StrategyOption = None,
+    answers: ModeOption = "cache",
     record: Annotated[bool, typer.Option("--record/--no-record", help="keep the outcome in the store")] = True,
 ) -> None:
     """Rewrite one SELECT: find candidates, verify, measure, and print the fastest verified one with its evidence."""
@@ -149,13 +155,17 @@ def rewrite_command(
         demanded = replace(EFFORTS[effort], require=_verdict_kind(require), least_killed=adequacy, on_data=on_data)
         policy = replace(demanded, timeout=timeout, margin=margin, trace=trace)
         sql = read_statement(statement)
-        with contextlib.closing(_engine(target, schema, dialect)) as engine, progress_bar("rewriting") as progress:
+        with (
+            contextlib.closing(_engine(target, schema, dialect)) as engine,
+            sources_for(settings_with(model, base_url), strategy, answers) as asked,
+            progress_bar("rewriting") as progress,
+        ):
             experience = _experience() if record else Experience()
             report = rewrite(
                 sql,
                 engine,
                 policy=policy,
-                sources=default_sources(experience),
+                sources=(*default_sources(experience), *asked),
                 progress=progress,
                 target=_shown(target, engine),
             )

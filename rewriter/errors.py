@@ -15,6 +15,11 @@ RewriterError
 │   ├── ExecutionError         it binds and fails while running (division by zero, overflow)
 │   ├── QueryTimeout           stopped at its time limit
 │   └── ResourcesExceeded      stopped at a memory, row or file limit, or the child crashed on it
+├── ModelError                 exit 7: the language model gives no answer that can be used
+│   ├── ModelUnreachable       no answer in time
+│   ├── ModelRefused           the endpoint does not accept the key, the model or the request
+│   ├── BadAnswer              what it answers is no completion, or not what was asked for
+│   └── BudgetExceeded         the answer might cost more than is allowed; nothing was sent
 └── StoreError                 exit 5: the record of past work cannot be read or written
 
 Every message says what was wrong and where; ``hint`` says what to do. Neither holds a password, and the
@@ -102,6 +107,30 @@ class QueryTimeout(EngineError):
 
 class ResourcesExceeded(EngineError):
     code = "resources-exceeded"
+
+
+class ModelError(RewriterError):
+    code = "model"
+    exit_code = 7
+
+
+class ModelUnreachable(ModelError):
+    """``wait``: seconds after which the endpoint wants to be asked again."""
+
+    code = "model-unreachable"
+    wait: float = 0.0
+
+
+class ModelRefused(ModelError):
+    code = "model-refused"
+
+
+class BadAnswer(ModelError):
+    code = "bad-answer"
+
+
+class BudgetExceeded(ModelError):
+    code = "budget-exceeded"
 
 
 class StoreError(RewriterError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -254,6 +255,8 @@ class _Job:
                 feedback = assessor.assess(proposal)
         racers = assessor.racers(self.policy.racers)
         self.losers.extend(assessor.losers)
+        for reason, times in Counter(reason for _, reason in assessor.refused).items():
+            self.notes.append(f"refused before it reached an engine ({times}x): {reason}")
         self.trials = tuple(assessor.trials)
         return racers
 
@@ -332,6 +335,9 @@ class _Job:
         judge = self.engine if self.engine.capabilities.runs else None
         before, steps = query, []
         for number, step in enumerate(chosen.steps, start=1):
+            if not step.sql:  # a model's rewrite is one step, which the verdict on the whole is about
+                steps.append(step)
+                continue
             self.progress(Event("verify", f"step {number} of {len(chosen.steps)}", number, len(chosen.steps)))
             with self.clock.stage("verify"):
                 after = parse(step.sql, query.catalog)
@@ -379,5 +385,5 @@ class _Job:
             self.losers.append(
                 Loser(entrant.candidate, "measure", "passed the screening, not measured", entrant.verdict)
             )
-        reason = "nothing was measured, so nothing is known to be faster" if racers else "no rule gives a candidate"
+        reason = "nothing was measured, so nothing is known to be faster" if racers else "no candidate was found"
         return Decision(None, reason)

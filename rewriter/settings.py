@@ -28,6 +28,20 @@ class Settings(BaseSettings):
     cache: Path | None = Field(
         None, description="directory for benchmark data and the embedded Postgres; default: the user's cache directory"
     )
+    model_url: str | None = Field(
+        None, description="address of an OpenAI-compatible endpoint, such as http://localhost:8000/v1"
+    )
+    model: str | None = Field(None, description="name of the model there; none: rules alone")
+    model_key: SecretStr | None = Field(None, description="key for the endpoint")
+    model_timeout: float = Field(60.0, gt=0, description="seconds that one answer of the model may take")
+    model_tokens: int = Field(150_000, ge=0, description="tokens that one query may cost")
+    model_cost: float = Field(1.0, ge=0, description="US dollars that one query may cost, where prices are given")
+    model_day_tokens: int = Field(5_000_000, ge=0, description="tokens that all queries of a day may cost")
+    model_day_cost: float = Field(20.0, ge=0, description="US dollars that all queries of a day may cost")
+    model_prices: str = Field(
+        "0,0,0", description="US dollars for a million tokens: prompt, cached prompt, completion, such as 2.5,1.25,10"
+    )
+    model_mask_names: bool = Field(False, description="replace names of tables and columns before anything is sent")
     debug: bool = Field(False, description="show tracebacks of internal errors")
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from rewriter.records import Candidate, Feedback, Query
+from rewriter.records import Candidate, Feedback, Query, Step
 from rules.facts import Facts
 
 
@@ -31,11 +31,22 @@ class Depth(StrEnum):
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A rewrite as text from somebody who is not trusted: it becomes a candidate once the parser's guard has let it
+    through. Fields as of Candidate."""
+
+    id: str
+    sql: str
+    source: str
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A candidate, and what its source asks about it. One that was only asked about its plan is no entrant of the race;
     the same candidate may be proposed again, for more."""
 
-    candidate: Candidate
+    candidate: Candidate | Draft
     depth: Depth = Depth.VERDICT
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from rewriter.errors import StoreError
 from rewriter.records import Report
 from rewriter.store.database import hint, open_database, plain
+from rewriter.store.model_records import ModelRecords
 from rewriter.store.tables import (
     DEFAULT_TENANT,
     NAME_LENGTH,
@@ -31,7 +32,7 @@ from rewriter.store.tables import (
 
 ATTEMPTS = 3  # two processes may add the same target or query at the same moment; the second then finds it there
 
-__all__ = ["Entry", "Store"]
+__all__ = ["Entry", "ModelRecords", "Store"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ class Store:
                 except IntegrityError as error:
                     if attempt == ATTEMPTS - 1:
                         raise StoreError(f"the store failed: {plain(error)}", hint="try again") from None
+
+    def models(self, *, tenant: str = DEFAULT_TENANT) -> ModelRecords:
+        """What concerns language models."""
+        return ModelRecords(self._session, tenant)
 
     def _entries(self, statement: Select[Rewrite, str, str]) -> list[Entry]:
         with self._session() as session:

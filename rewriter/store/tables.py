@@ -85,6 +85,67 @@ class RuleTrial(Base):
     gained: Mapped[float] = mapped_column(Float, default=0.0)
 
 
+class StoredExchange(Base):
+    """One question to a language model with its answer, word for word as sent and received."""
+
+    __tablename__ = "exchanges"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    key: Mapped[str] = mapped_column(String(64), index=True)
+    endpoint: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    model: Mapped[str] = mapped_column(String(128))
+    purpose: Mapped[str] = mapped_column(String(128))
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    response: Mapped[dict[str, Any]] = mapped_column(JSON)
+    attempts: Mapped[int]
+    seconds: Mapped[float] = mapped_column(Float)
+    cost: Mapped[float] = mapped_column(Float)
+    created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
+class Spending(Base):
+    """What a model has cost on one day (UTC): tokens, and US dollars. Failed attempts that a server may charge for
+    count."""
+
+    __tablename__ = "spending"
+    __table_args__ = (UniqueConstraint("tenant", "day"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    day: Mapped[str] = mapped_column(String(10))
+    tokens: Mapped[int]
+    cost: Mapped[float] = mapped_column(Float)
+
+
+class StoredCapabilities(Base):
+    """What an endpoint can do with a model, as probed."""
+
+    __tablename__ = "capabilities"
+    __table_args__ = (UniqueConstraint("tenant", "endpoint", "model"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    endpoint: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    model: Mapped[str] = mapped_column(String(128))
+    found: Mapped[dict[str, bool]] = mapped_column(JSON)
+
+
+class StoredKnowledge(Base):
+    """What a model's rewrites have taught: ``kind`` is rule, lesson or demonstration; one row for each ``text`` of a
+    kind."""
+
+    __tablename__ = "knowledge"
+    __table_args__ = (UniqueConstraint("tenant", "kind", "text_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    kind: Mapped[str] = mapped_column(String(16))
+    text_hash: Mapped[str] = mapped_column(String(64))
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
 class Evidence(Base):
     """How the equivalence of one candidate of a rewrite is known, or what refuted it."""
 

@@ -1,0 +1,146 @@
+"""LLM-R2 (Z. Li et al., PVLDB 18(1), 2024): the model picks rules of the catalogue and their order, the engine of rules
+applies them. One demonstration goes along: of the rewrites measured so far, the one whose query is most like this one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from rewriter.candidates.base import Budget, Depth, Proposal
+from rewriter.candidates.model.conversation import Conversation, Terms
+from rewriter.candidates.model.knowledge import Knowledge
+from rewriter.errors import BadAnswer, ModelError
+from rewriter.llm.answers import read_object
+from rewriter.records import Candidate, Feedback, Query, Step
+from rules.discovery import code, executable
+from rules.facts import Facts
+from rules.rulefile import RuleDocument
+
+log = logging.getLogger(__name__)
+
+MOST_RULES = 8  # of one sequence
+SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A rewrite that was measured: the query without its literals, its operators counted, the rules in order, and how
+    many times faster it became."""
+
+    sql: str
+    shape: Counter[str]
+    rules: tuple[str, ...]
+    ratio: float
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As plain data; ``of`` reads it back."""
+        return {"sql": self.sql, "shape": dict(self.shape), "rules": list(self.rules), "ratio": self.ratio}
+
+    @staticmethod
+    def of(body: Mapping[str, Any]) -> Demonstration:
+        return Demonstration(body["sql"], Counter(body["shape"]), tuple(body["rules"]), body["ratio"])
+
+
+class LlmR2:
+    name = "llm_r2"
+
+    def __init__(self, terms: Terms, knowledge: Knowledge) -> None:
+        self.terms = terms
+        self.knowledge = knowledge
+
+    def candidates(
+        self, query: Query, facts: Facts, budget: Budget, original: Feedback
+    ) -> Generator[Proposal, Feedback, None]:
+        talk = Conversation(self.terms, self.name, query, budget, original)
+        rules = {document.name: document for document in executable(query.dialect, facts.version)}
+        shown = self._demonstration(query)
+        seen: set[tuple[str, ...]] = set()
+        try:
+            for turn in range(SAMPLES):
+                filled = talk.filled("choose_rules", rules=list(rules.values()), demonstration=shown)
+                reply = talk.ask(filled, temperature=0.0 if turn == 0 else 0.7, turn=turn)
+                chosen = _names(reply.text, rules)
+                if not chosen or chosen in seen:
+                    continue
+                seen.add(chosen)
+                feedback = yield from self._applied(query, facts, [rules[name] for name in chosen], turn)
+                self._learn(talk, query, chosen, original, feedback)
+        except ModelError as error:
+            self.terms.fell_silent(error)
+
+    def _applied(
+        self, query: Query, facts: Facts, documents: Sequence[RuleDocument], turn: int
+    ) -> Generator[Proposal, Feedback, Feedback | None]:
+        """Each rule once, at the first place where it applies, in the order given; what does not apply is left out."""
+        tree: exp.Query = query.tree
+        steps: list[Step] = []
+        for document in documents:
+            made = _first(document, tree, facts)
+            if made is not None:
+                tree = made
+                steps.append(Step(document.name, document.summary, tree.sql(dialect=query.dialect, pretty=True)))
+        if not steps:
+            return None
+        feedback = yield Proposal(
+            Candidate(f"{self.name}{turn}", tree, steps[-1].sql, self.name, tuple(steps)), Depth.TIME
+        )
+        return feedback
+
+    def _demonstration(self, query: Query) -> Demonstration | None:
+        """The most alike of the rewrites that paid."""
+        mine = shape_of(query.tree)
+        known = [one for one in self.knowledge.demonstrations if isinstance(one, Demonstration)]
+        return max(known, key=lambda one: likeness(mine, one.shape), default=None)
+
+    def _learn(
+        self, talk: Conversation, query: Query, rules: tuple[str, ...], original: Feedback, feedback: Feedback | None
+    ) -> None:
+        before = original.seconds if original.seconds is not None else original.stopped_after
+        if feedback is None or feedback.rejected is not None or not feedback.seconds or before is None:
+            return
+        ratio = before / feedback.seconds
+        if ratio > 1.1:
+            made = Demonstration(talk.variables["sql"], shape_of(query.tree), rules, round(ratio, 1))
+            self.knowledge.demonstrate(made)
+
+
+def shape_of(tree: exp.Expr) -> Counter[str]:
+    """The kinds of nodes with those above them, counted: what the tree looks like, whatever its names are."""
+    return Counter(
+        f"{type(node.parent).__name__}/{type(node).__name__}"
+        for node in tree.walk()
+        if not isinstance(node, (exp.Identifier, exp.Literal, exp.TableAlias))
+    )
+
+
+def likeness(one: Counter[str], two: Counter[str]) -> float:
+    """0 to 1: the share of what either has that both have (Jaccard, over counts)."""
+    either = (one | two).total()
+    return (one & two).total() / either if either else 1.0
+
+
+def _names(text: str, rules: dict[str, RuleDocument]) -> tuple[str, ...]:
+    """The rules that an answer names, unknown ones left out."""
+    try:
+        listed = (read_object(text) or {}).get("rules")
+    except BadAnswer:
+        return ()
+    if not isinstance(listed, list):
+        return ()
+    return tuple(name for name in listed if isinstance(name, str) and name in rules)[:MOST_RULES]
+
+
+def _first(document: RuleDocument, tree: exp.Query, facts: Facts) -> exp.Query | None:
+    try:
+        return next(iter(code(document)(tree, facts)), None)
+    except (SqlglotError, AssertionError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        log.exception("rule %s failed and is skipped", document.name)
+        return None

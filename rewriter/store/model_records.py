@@ -1,0 +1,116 @@
+"""The part of the store that concerns language models: exchanges, spending, capabilities, knowledge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from rewriter.errors import StoreError
+from rewriter.store.tables import DEFAULT_TENANT, Spending, StoredCapabilities, StoredExchange, StoredKnowledge
+
+ATTEMPTS = 3  # two processes may add the same row at the same moment; the second then finds it there
+
+Sessions = Callable[[], AbstractContextManager[Session]]
+
+
+class ModelRecords:
+    """Of one tenant. All methods raise StoreError. ``sessions`` opens one transaction."""
+
+    def __init__(self, sessions: Sessions, tenant: str = DEFAULT_TENANT) -> None:
+        self._sessions = sessions
+        self._tenant = tenant
+
+    def exchange(self, key: str) -> Mapping[str, Any] | None:
+        """The latest exchange under a key, its fields by name."""
+        query = select(StoredExchange).where(StoredExchange.tenant == self._tenant, StoredExchange.key == key)
+        with self._sessions() as session:
+            row = session.scalar(query.order_by(StoredExchange.id.desc()).limit(1))
+            return None if row is None else {name: getattr(row, name) for name in _EXCHANGE}
+
+    def add_exchange(self, fields: Mapping[str, Any]) -> None:
+        with self._sessions() as session:
+            session.add(StoredExchange(tenant=self._tenant, **{name: fields[name] for name in _EXCHANGE}))
+
+    def spent(self) -> tuple[int, float]:
+        """Tokens and US dollars of this day (UTC)."""
+        with self._sessions() as session:
+            row = session.scalar(select(Spending).filter_by(tenant=self._tenant, day=_today()))
+            return (0, 0.0) if row is None else (row.tokens, row.cost)
+
+    def spend(self, tokens: int, cost: float) -> None:
+        """Add to this day's spending."""
+        key = {"tenant": self._tenant, "day": _today()}
+
+        def add(session: Session) -> None:
+            if session.scalar(select(Spending.id).filter_by(**key)) is None:
+                session.add(Spending(**key, tokens=tokens, cost=cost))
+            else:
+                more = {"tokens": Spending.tokens + tokens, "cost": Spending.cost + cost}
+                session.execute(update(Spending).filter_by(**key).values(more))
+
+        self._again(add)
+
+    def capabilities(self, endpoint: str, model: str) -> Mapping[str, bool] | None:
+        """What was probed; None when it was not."""
+        with self._sessions() as session:
+            key = {"tenant": self._tenant, "endpoint": endpoint, "model": model}
+            row = session.scalar(select(StoredCapabilities).filter_by(**key))
+            return None if row is None else dict(row.found)
+
+    def keep_capabilities(self, endpoint: str, model: str, found: Mapping[str, bool]) -> None:
+        key = {"tenant": self._tenant, "endpoint": endpoint, "model": model}
+
+        def add(session: Session) -> None:
+            row = session.scalar(select(StoredCapabilities).filter_by(**key))
+            if row is None:
+                session.add(StoredCapabilities(**key, found=dict(found)))
+            else:
+                row.found = dict(found)
+
+        self._again(add)
+
+    def knowledge(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Kind and body of all that was learnt, oldest first."""
+        with self._sessions() as session:
+            rows = session.scalars(
+                select(StoredKnowledge).where(StoredKnowledge.tenant == self._tenant).order_by(StoredKnowledge.id)
+            )
+            return [(row.kind, dict(row.body)) for row in rows]
+
+    def learn(self, kind: str, text: str, body: Mapping[str, Any]) -> None:
+        """Keep ``body`` as what is known under ``text``, in place of what was."""
+        mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        key = {"tenant": self._tenant, "kind": kind, "text_hash": mark}
+
+        def add(session: Session) -> None:
+            row = session.scalar(select(StoredKnowledge).filter_by(**key))
+            if row is None:
+                session.add(StoredKnowledge(**key, body=dict(body)))
+            else:
+                row.body = dict(body)
+
+        self._again(add)
+
+    def _again(self, change: Callable[[Session], None]) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._sessions() as session:
+                    change(session)
+                return
+            except IntegrityError:
+                if attempt == ATTEMPTS - 1:
+                    raise StoreError("the store is being written by too many at once", hint="try again") from None
+
+
+_EXCHANGE = ("key", "endpoint", "model", "purpose", "request", "response", "attempts", "seconds", "cost")
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
