@@ -21,6 +21,7 @@ from rich.text import Text
 from rewriter import __version__
 from rewriter.batch.pairs import verify_pairs
 from rewriter.candidates import Experience, Record, default_sources, packaged
+from rewriter.cli_batch import batch_command
 from rewriter.cli_llm import BaseUrlOption, ModelOption, ModeOption, StrategyOption, llm_app, settings_with, sources_for
 from rewriter.cli_rules import rules_app
 from rewriter.cli_support import (
@@ -67,6 +68,7 @@ app = typer.Typer(
 )
 app.add_typer(rules_app, name="rules")
 app.add_typer(llm_app, name="llm")
+app.command("batch")(batch_command)
 
 TargetOption = Annotated[
     str | None,
