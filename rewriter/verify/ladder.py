@@ -112,7 +112,9 @@ class Verifier:
             if refuted is not None and refuted.kind is VerdictKind.REFUTED:
                 return replace(refuted, method="bounded")
         verdict = self._tested(candidate, seconds)
-        if verdict.kind is not VerdictKind.TESTED or found.rows < LEAST_BOUND:
+        # What the search says is no less when no generated database made the original return a row.
+        quiet = verdict.adequacy is not None and verdict.adequacy.databases > 0 and verdict.adequacy.non_empty == 0
+        if found.rows < LEAST_BOUND or not (verdict.kind is VerdictKind.TESTED or (quiet and verdict.confirmed_on)):
             return verdict
         return replace(
             verdict,

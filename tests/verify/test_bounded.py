@@ -128,3 +128,8 @@ def test_a_fault_in_a_search_claims_nothing(shop: Catalog, capfd: pytest.Capture
     assert found.rows == 0
     assert "failed" in found.stopped
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_nothing_is_claimed_of_a_query_that_few_rows_never_satisfy(shop: Catalog) -> None:
+    one = "SELECT customer_id FROM orders GROUP BY customer_id HAVING COUNT(*) > 9"
+    assert searched(shop, one, one.replace("> 9", "> 10")).rows == 0

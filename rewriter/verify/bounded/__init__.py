@@ -15,7 +15,7 @@ from sqlglot import exp
 from rewriter.catalog import Catalog
 from rewriter.records import Database
 from rewriter.verify.bounded.decode import decoded
-from rewriter.verify.bounded.evaluate import Evaluator, OutOfBounds
+from rewriter.verify.bounded.evaluate import Evaluator, Instance, OutOfBounds
 from rewriter.verify.bounded.symbolic import Slots, restrictions, small
 from rewriter.verify.generate.relations import relations
 from rewriter.verify.sums import Pair, Unsupported, pair
@@ -77,13 +77,16 @@ def search(original: exp.Query, candidate: exp.Query, catalog: Catalog, seconds:
 def _decided(both: Pair, evaluator: Evaluator) -> tuple[z3.CheckSatResult, Database | None]:
     """Whether the two may differ on some database with these slots; and one on which it is likely."""
     slots, deadline = evaluator.slots, evaluator.deadline
-    differ = _different(both, evaluator)
+    original, candidate = (evaluator.bag(bag) for bag in (both.original, both.candidate))
+    differ = _different(original, candidate, evaluator)
     solver = z3.Solver()
     solver.add(restrictions(slots, both.promised, evaluator))
     solver.add(evaluator.assumed)
     solver.add(evaluator.constants())
     if evaluator.ties and _checked(solver, deadline, z3.Or(evaluator.ties)) != z3.unsat:
         raise _Choice
+    if _checked(solver, deadline, z3.Or([guard for guard, _ in original])) != z3.sat:
+        evaluator.silent["the original returns nothing on so few rows"] = None
     solver.add(differ)
     answer = _checked(solver, deadline)
     if answer != z3.sat:
@@ -106,9 +109,9 @@ def _checked(solver: z3.Solver, deadline: float, *more: z3.BoolRef) -> z3.CheckS
     return solver.check(*more)
 
 
-def _different(both: Pair, evaluator: Evaluator) -> z3.BoolRef:
+def _different(original: list[Instance], candidate: list[Instance], evaluator: Evaluator) -> z3.BoolRef:
     """Some row is more often in one result than in the other."""
-    sides = [evaluator.bag(bag) for bag in (both.original, both.candidate)]
+    sides = original, candidate
     everything = [row for side in sides for row in side]
     if len(everything) > _MOST_COMPARED:
         raise OutOfBounds(f"the results have more than {_MOST_COMPARED} possible rows")
