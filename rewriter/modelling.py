@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from rewriter.candidates.base import CandidateSource
@@ -31,6 +31,9 @@ class StoredExchanges:
     def keep(self, exchange: Exchange) -> None:
         with contextlib.suppress(StoreError):
             self._records.add_exchange(asdict(exchange))
+
+
+_KNOWN = frozenset(field.name for field in fields(Capabilities))
 
 
 def endpoint_of(settings: Settings) -> Endpoint | None:
@@ -60,7 +63,7 @@ def opened(settings: Settings, mode: Mode = Mode.CACHE) -> Iterator[Model]:
             "day": Limit(settings.model_day_tokens, settings.model_day_cost, tokens, cost),
         }
         known = records.capabilities(endpoint.base_url, endpoint.model)
-        able = Capabilities(**known) if known is not None else None
+        able = Capabilities(**{name: there for name, there in known.items() if name in _KNOWN}) if known else None
         model = Model(endpoint, Purse(limits, records.spend), StoredExchanges(records), mode, able)
         try:
             yield model
@@ -89,7 +92,7 @@ def model_sources(
     endpoint that was never probed is probed first. Raises UsageError, StoreError."""
     with opened(settings, mode) as model, contextlib.closing(Store(settings.store_url)) as store:
         records = store.models()
-        terms = Terms(model, settings.model_mask_names, told)
+        terms = Terms(model, settings.model_mask_names, settings.model_seconds, told)
         sources = strategies(names, terms, knowledge_of(records))
         if mode is not Mode.REPLAY and records.capabilities(model.endpoint.base_url, model.endpoint.model) is None:
             try:

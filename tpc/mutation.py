@@ -25,13 +25,15 @@ from rules.facts import Facts
 @dataclass(frozen=True)
 class Judged:
     """One mutant: whether it differs from the original on the real data (None: it could not be run there), the verdict
-    on it and the seconds that took."""
+    on it and the seconds that took; the seconds of its screening, and whether that alone refuted it."""
 
     query: str
     fault: str
     differs: bool | None
     verdict: str | None = None
     seconds: float = 0.0
+    screening: float = 0.0
+    screened_out: bool = False
 
     @property
     def refuted(self) -> bool:
@@ -80,16 +82,20 @@ def judge(
 
 
 def _refuted(name: str, mutant: Mutant, verifier: Verifier, budget: float) -> Judged:
+    screened = verifier.screen(mutant.tree)
     started = time.monotonic()
     verdict = verifier.certify(mutant.tree, seconds=budget)
-    return Judged(name, mutant.fault, True, verdict.kind.value, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    out = screened.kind is VerdictKind.REFUTED
+    return Judged(name, mutant.fault, True, verdict.kind.value, seconds, screened.seconds, out)
 
 
 def as_rich(judged: Mapping[str, list[Judged]], title: str) -> Table:
     """One line a suite."""
     table = Table(
-        "suite", "mutants", "not run", "same on the data", "differ", "refuted", "share", "median", title=title
-    )
+        "suite", "mutants", "not run", "same on the data", "differ", "refuted", "share", "median", "by screening",
+        "median screening", title=title,
+    )  # fmt: skip
     for column in table.columns[1:]:
         column.justify = "right"
     for suite, entries in judged.items():
@@ -104,5 +110,7 @@ def as_rich(judged: Mapping[str, list[Judged]], title: str) -> Table:
             str(len(refuted)),
             f"{len(refuted) / len(differing):.1%}" if differing else "-",
             duration(median([entry.seconds for entry in differing])) if differing else "-",
+            f"{sum(entry.screened_out for entry in differing) / len(differing):.1%}" if differing else "-",
+            duration(median([entry.screening for entry in differing])) if differing else "-",
         )
     return table

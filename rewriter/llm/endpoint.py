@@ -28,7 +28,6 @@ class Capabilities:
     json_schema: bool = True
     logprobs: bool = True
     temperature: bool = True
-    seed: bool = True
     prefix: bool = False
 
 
@@ -40,5 +39,5 @@ class Endpoint:
     model: str
     key: SecretStr | None = None
     prices: Prices = Prices()
-    timeout: float = 60.0
-    most_tokens: int = 8_000
+    timeout: float = 180.0
+    most_tokens: int = 16_000

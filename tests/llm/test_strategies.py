@@ -209,7 +209,7 @@ class Search:
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, budget, original)
+        talk = Conversation(self.terms, self.name, query, original)
         return TokenSearch(talk, talk.filled("lithe_p1"), original).run()
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rewriter.candidates.base import Budget, Depth, Draft, Proposal
+from rewriter.candidates.base import Depth, Draft, Proposal
 from rewriter.errors import BadAnswer, ModelError
 from rewriter.llm import Answer, Ask, Model, Redaction, Reply, read_answer
 from rewriter.llm.prompts import Filled, prompt
@@ -38,12 +38,14 @@ Proposing = Generator[Proposal, Feedback, "Outcome | None"]
 
 @dataclass
 class Terms:
-    """How the model is asked. ``masked``: names of tables and columns are replaced too. ``told`` is called once for
-    each reason why the model could not be used."""
+    """How the model is asked. ``masked``: names of tables and columns are replaced too. ``seconds``: what one strategy
+    may take for one query; a model thinks longer than rules search. ``told`` is called once for each reason why the
+    model could not be used."""
 
     model: Model
     masked: bool = False
-    told: Any = None
+    seconds: float = 600.0
+    told: Callable[[str], object] | None = None
     _said: set[str] = field(default_factory=set)
 
     def fell_silent(self, error: ModelError) -> None:
@@ -66,7 +68,7 @@ class Outcome:
 class Conversation:
     """What is said of one query. ``variables`` are those of the prompt files."""
 
-    def __init__(self, terms: Terms, source: str, query: Query, budget: Budget, original: Feedback) -> None:
+    def __init__(self, terms: Terms, source: str, query: Query, original: Feedback) -> None:
         self.terms = terms
         self.source = source
         self.query = query
@@ -74,7 +76,7 @@ class Conversation:
         self.redaction = Redaction(query.dialect, masked=terms.masked)
         self.count = 0
         self.known: dict[str, tuple[Draft, Feedback]] = {}
-        terms.model.deadline = time.monotonic() + budget.seconds
+        terms.model.deadline = time.monotonic() + terms.seconds
         # The statement first, so that literals of the plan find their placeholders.
         sql = self.redaction.sql(query.tree)
         slow = original.seconds if original.seconds is not None else original.stopped_after

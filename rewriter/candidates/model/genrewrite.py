@@ -40,7 +40,7 @@ class GenRewrite:
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, budget, original)
+        talk = Conversation(self.terms, self.name, query, original)
         try:
             bottleneck = self._bottleneck(talk)
             hints = self._hints(talk, bottleneck)

@@ -45,7 +45,7 @@ class Lithe:
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, budget, original)
+        talk = Conversation(self.terms, self.name, query, original)
         try:
             best: tuple[float, Filled] | None = None
             for filled in (*self._ensemble(talk), *self._rules(talk, query)):

@@ -59,7 +59,7 @@ class LlmR2:
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, budget, original)
+        talk = Conversation(self.terms, self.name, query, original)
         rules = {document.name: document for document in executable(query.dialect, facts.version)}
         shown = self._demonstration(query)
         seen: set[tuple[str, ...]] = set()

@@ -22,7 +22,7 @@ class Plain:
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, budget, original)
+        talk = Conversation(self.terms, self.name, query, original)
         try:
             for turn in range(SAMPLES):
                 yield from talk.rewrite(
