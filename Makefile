@@ -29,7 +29,7 @@ test-all: $(STAMP) ## Run all tests, the slow ones too
 	@$(PYTEST) -n 2
 
 soundness: $(STAMP) ## Hammer every rule with 2,000 combinations of query and database (half an hour)
-	@REWRITER_SOUNDNESS=$${REWRITER_SOUNDNESS:-2000} $(PYTEST) -n 2 tests/rules/soundness
+	@REWRITER_SOUNDNESS=$${REWRITER_SOUNDNESS:-2000} $(PYTEST) -n 2 -o timeout=1800 tests/rules/soundness
 
 test-duckdb2: ## Run the engine tests with DuckDB 2.0 in a virtual environment of its own
 	@$(PYTHON) -m venv .venv-duckdb2
