@@ -148,6 +148,9 @@ def rewrite_command(
     base_url: BaseUrlOption = None,
     strategy: StrategyOption = None,
     answers: ModeOption = "cache",
+    runs: Annotated[
+        float, typer.Option("--runs", min=0, help="how often the query runs a day: a model is asked only where it pays")
+    ] = 0.0,
     record: Annotated[bool, typer.Option("--record/--no-record", help="keep the outcome in the store")] = True,
 ) -> None:
     """Rewrite one SELECT: find candidates, verify, measure, and print the fastest verified one with its evidence."""
@@ -155,7 +158,7 @@ def rewrite_command(
         if effort not in EFFORTS:
             raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
         demanded = replace(EFFORTS[effort], require=_verdict_kind(require), least_killed=adequacy, on_data=on_data)
-        policy = replace(demanded, timeout=timeout, margin=margin, trace=trace)
+        policy = replace(demanded, timeout=timeout, margin=margin, trace=trace, runs=runs)
         sql = read_statement(statement)
         with (
             contextlib.closing(_engine(target, schema, dialect)) as engine,

@@ -61,7 +61,8 @@ class Policy:
     machine under load may not manage more than a handful in the time given, and a handful is no evidence).
     ``least_killed``: share of the original's mutants, 0 to 1, that those databases must kill. ``on_data``: the
     winner must return the same as the original on the target's own data as well. ``trace``: every step of the chosen
-    rewrite is verified against the one before it as well.
+    rewrite is verified against the one before it as well. ``runs``: how often the query runs a day (0: not known, then
+    every source is asked); when what it costs a day has become less than a search, no further source is asked.
     """
 
     require: VerdictKind = VerdictKind.TESTED
@@ -77,6 +78,7 @@ class Policy:
     least_killed: float = 0.0
     on_data: bool = False
     trace: bool = False
+    runs: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -237,7 +239,12 @@ class _Job:
         budget = Budget(seconds, self.policy.candidates, PLANS * self.policy.candidates)
         known: set[str] = set()
         tried = 0
-        for source in sources:
+        for number, source in enumerate(sources):
+            if number and not self._pays(assessor.best):
+                self.notes.append(
+                    f"{source.name} was not asked: what the query still costs a day is less than the search"
+                )
+                continue
             generator = source.candidates(query, Facts(query.catalog), budget, original)
             feedback: Feedback | None = None
             while True:
@@ -259,6 +266,11 @@ class _Job:
             self.notes.append(f"refused before it reached an engine ({times}x): {reason}")
         self.trials = tuple(assessor.trials)
         return racers
+
+    def _pays(self, seconds: float | None) -> bool:
+        """Whether a query of which the best form takes ``seconds`` is worth another source's search: a day of it costs
+        more."""
+        return seconds is None or not self.policy.runs or seconds * self.policy.runs > self.policy.search_seconds
 
     def _trial(self, query: Query) -> float | None:
         """The seconds that a trial run may take; None when the target is not to be run on, or values are missing."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlglot import exp
 
+from rewriter.candidates import default_sources
 from rewriter.candidates.base import Budget, Depth, Proposal
 from rewriter.engines import DuckDB, Postgres, SchemaOnly
 from rewriter.errors import QueryRejected, UnknownName, UsageError
@@ -148,3 +149,20 @@ def test_mistakes_in_the_statement_are_told_before_any_work(shop: Postgres, hunt
 def test_an_impossible_policy_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Policy(**change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("runs", "asked"), [(0.0, True), (1e6, True), (1.0, False)])
+def test_a_further_source_is_asked_only_where_the_query_costs_enough(shop: Postgres, runs: float, asked: bool) -> None:
+    class Second:
+        name = "second"
+        called = False
+
+        def candidates(
+            self, query: Query, facts: Facts, budget: Budget, original: Feedback
+        ) -> Generator[Proposal, Feedback, None]:
+            Second.called = True
+            yield from ()
+
+    report = rewrite(SLOW, shop, policy=replace(QUICK, runs=runs), sources=[*default_sources(), Second()])
+    assert Second.called is asked
+    assert any("second was not asked" in note for note in report.notes) is not asked
