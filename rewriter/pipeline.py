@@ -241,9 +241,7 @@ class _Job:
         tried = 0
         for number, source in enumerate(sources):
             if number and not self._pays(assessor.best):
-                self.notes.append(
-                    f"{source.name} was not asked: what the query still costs a day is less than the search"
-                )
+                self.notes.append(f"{source.name} was not asked: the query costs less in a day than its search would")
                 continue
             generator = source.candidates(query, Facts(query.catalog), budget, original)
             feedback: Feedback | None = None

@@ -27,7 +27,8 @@ def test_a_slow_query_becomes_faster_with_evidence(shop: Postgres, hunter: DuckD
     assert report.decision.chosen is not None, report.decision.reason
     assert report.decision.speedup is not None
     assert report.decision.speedup.ratio > 1.1
-    assert "subquery/scalar_aggregate_to_join" in report.decision.chosen.rules
+    either = {"subquery/scalar_aggregate_to_join", "subquery/scalar_aggregate_to_window"}  # both take milliseconds
+    assert either & set(report.decision.chosen.rules)
     assert report.verdict is not None
     assert report.verdict.kind.accepts
     assert any("PostgreSQL" in engine for engine in report.verdict.confirmed_on)
@@ -101,7 +102,8 @@ def test_a_proof_that_nobody_has_is_required_in_vain(shop: Postgres, hunter: Duc
 
 
 def test_a_proof_that_is_required_is_in_the_report(shop: Postgres, hunter: DuckDB) -> None:
-    report = rewrite(SLOW, shop, policy=replace(QUICK, require=VerdictKind.PROVED), hunter=hunter)
+    patient = replace(QUICK, require=VerdictKind.PROVED, verify_seconds=10.0)
+    report = rewrite(SLOW, shop, policy=patient, hunter=hunter)
     assert report.decision.chosen is not None, report.decision.reason
     assert report.verdict is not None
     assert report.verdict.kind is VerdictKind.PROVED
