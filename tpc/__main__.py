@@ -344,17 +344,21 @@ def mutants_command(
             Progress(*columns, TimeElapsedColumn(), console=talk, transient=True) as bar,
         ):
             task = bar.add_task("mutants", total=len(texts))
-            for name, text in texts.items():
-                bar.update(task, description=f"query {name}: {sum(entry.missed for entry in judged)} missed")
-                judged += (
-                    mutation.judge_lost(name, text, engine, hunter, seed=seed, budget=budget, timeout=timeout)
-                    if lost
-                    else mutation.judge(
-                        name, text, engine, hunter, seed=seed, most=most, budget=budget, timeout=timeout
+            finished = 0
+            with contextlib.suppress(KeyboardInterrupt):  # what is judged by then is told
+                for name, text in texts.items():
+                    bar.update(task, description=f"query {name}: {sum(entry.missed for entry in judged)} missed")
+                    judged += (
+                        mutation.judge_lost(name, text, engine, hunter, seed=seed, budget=budget, timeout=timeout)
+                        if lost
+                        else mutation.judge(
+                            name, text, engine, hunter, seed=seed, most=most, budget=budget, timeout=timeout
+                        )
                     )
-                )
-                bar.advance(task)
+                    finished += 1
+                    bar.advance(task)
         title = f"{'Lost conditions' if lost else 'Mutants'} of TPC-{suite.upper()}, data of scale {scale:g}"
+        title += "" if finished == len(texts) else f", interrupted after {finished} of {len(texts)} queries"
         data_console().print(mutation.as_rich({suite: judged}, title))
         for entry in judged:
             if entry.missed or (lost and not entry.refuted):
