@@ -76,7 +76,7 @@ def test_a_rewrite_comes_back_with_its_report(service: str) -> None:
     assert status == 200
     assert report["id"]
     assert report["chosen"]["sql"]
-    assert report["verdict"]["kind"] == "tested"
+    assert report["verdict"]["kind"] in ("proved", "bounded", "tested")
 
 
 @pytest.mark.parametrize(
