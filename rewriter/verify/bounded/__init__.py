@@ -61,15 +61,15 @@ def search(original: exp.Query, candidate: exp.Query, catalog: Catalog, seconds:
                 databases += [database] if database is not None else []
             else:
                 done, silent, assumed = rows, tuple(evaluator.silent), tuple(evaluator.notes)
-        if differing:
-            done, stopped = 0, "a database was found on which the queries may differ"
     except _Choice:
         done, stopped = 0, "a LIMIT may cut among rows with equal sort keys"
     except Unsupported as error:
         stopped = f"not expressible: {error}"
     except OutOfBounds as error:
         stopped = str(error)
-    if done and silent:
+    if differing:
+        done, stopped = 0, "a database was found on which the queries may differ"
+    elif done and silent:
         done, stopped = 0, "; ".join(silent)
     return Search(done, stopped, tuple(databases), assumed if done else ())
 
