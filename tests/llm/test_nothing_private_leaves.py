@@ -139,4 +139,5 @@ def test_a_few_queries(name: str, suite: Suite, serve: Serve, connect: Connect) 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_whole_suite(name: str, suite: Suite, serve: Serve, connect: Connect) -> None:
-    check(name, suite, serve, connect, masked=name == "genrewrite")
+    # lithe asks twenty times for a query: a third of them keeps the run short
+    check(name, suite[::3] if name == "lithe" else suite, serve, connect, masked=name == "genrewrite")

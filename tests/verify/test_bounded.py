@@ -85,7 +85,7 @@ def test_a_limit_says_nothing_where_it_cuts_among_ties_or_never_cuts(shop: Catal
 def test_what_a_search_says_of_mutants_holds_on_databases(shop: Catalog, hunter: DuckDB, sql: str) -> None:
     query = parse(sql, shop)
     tester = tested.Tester(query, hunter, None, seed=3, by_position=True)
-    for mutant in mutants(query.tree, Facts(shop), most=8):
+    for mutant in mutants(query.tree, Facts(shop), most=4):
         found = search(query.tree, mutant.tree, shop, 3.0)
         verdict = tester.screen(mutant.tree, time.monotonic() + 5.0)
         if verdict.counterexample is not None:
