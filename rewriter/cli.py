@@ -20,7 +20,7 @@ from rich.text import Text
 
 from rewriter import __version__
 from rewriter.batch.pairs import verify_pairs
-from rewriter.candidates import Experience, Record, default_sources, packaged
+from rewriter.candidates import Experience, default_sources
 from rewriter.cli_batch import batch_command
 from rewriter.cli_llm import BaseUrlOption, ModelOption, ModeOption, StrategyOption, llm_app, settings_with, sources_for
 from rewriter.cli_rules import rules_app
@@ -29,6 +29,8 @@ from rewriter.cli_support import (
     EXIT_UNKNOWN,
     data_console,
     fail_softly,
+    keep_experience,
+    known_experience,
     progress_bar,
     read_statement,
     read_text,
@@ -165,7 +167,7 @@ def rewrite_command(
             sources_for(settings_with(model, base_url), strategy, answers) as asked,
             progress_bar("rewriting") as progress,
         ):
-            experience = _experience() if record else Experience()
+            experience = known_experience() if record else Experience()
             report = rewrite(
                 sql,
                 engine,
@@ -187,20 +189,9 @@ def rewrite_command(
             try:
                 with contextlib.closing(Store(Settings.load().store_url)) as store:
                     store.record(report, to_json(report))
-                    lessons = {key: (it.trials, it.wins, it.gained) for key, it in experience.fresh.items()}
-                    store.add_rule_trials(lessons)
+                    keep_experience(store, experience)
             except StoreError as error:
                 talk.print(f"[yellow]warning:[/] not recorded: {error.message}", highlight=False)
-
-
-def _experience() -> Experience:
-    """What earlier searches have left in the store; nothing when it cannot be read, for it only orders the search."""
-    try:
-        with contextlib.closing(Store(Settings.load().store_url)) as store:
-            own = {key: Record(*numbers) for key, numbers in store.rule_trials().items()}
-            return Experience({**packaged(), **own})
-    except StoreError:
-        return Experience()
 
 
 def _verdict_kind(text: str) -> VerdictKind:

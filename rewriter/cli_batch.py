@@ -17,9 +17,17 @@ from rich.table import Table
 from rewriter.batch.logs import Gathered, Options, gather
 from rewriter.batch.summary import as_data, as_markdown, as_patch
 from rewriter.batch.work import Done, Item, items, work
-from rewriter.candidates import CandidateSource, Experience, default_sources, packaged
+from rewriter.candidates import CandidateSource, default_sources
 from rewriter.cli_llm import BaseUrlOption, ModelOption, ModeOption, StrategyOption, settings_with, sources_for
-from rewriter.cli_support import data_console, fail_softly, progress_bar, talk, write_json
+from rewriter.cli_support import (
+    data_console,
+    fail_softly,
+    keep_experience,
+    known_experience,
+    progress_bar,
+    talk,
+    write_json,
+)
 from rewriter.engines import connect, without_credentials
 from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
@@ -84,7 +92,7 @@ def _work(
     done: list[Done],
 ) -> None:
     """Rewrite the items; what is learnt on one orders what is tried on the next."""
-    experience = Experience(packaged())
+    experience = known_experience()
     with (
         contextlib.closing(connect(target)) as engine,
         contextlib.closing(Store(settings.store_url)) as store,
@@ -102,8 +110,7 @@ def _work(
         try:
             done.extend(results)  # one by one, as they come: an interruption keeps those before it
         finally:
-            lessons = {key: (it.trials, it.wins, it.gained) for key, it in experience.fresh.items()}
-            store.add_rule_trials(lessons)
+            keep_experience(store, experience)
 
 
 def _counts(done: Sequence[Done]) -> str:

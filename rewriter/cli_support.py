@@ -14,9 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from rewriter.errors import RewriterError, UsageError
+from rewriter.candidates import Experience, Record, packaged
+from rewriter.errors import RewriterError, StoreError, UsageError
 from rewriter.records import Event, quiet
 from rewriter.records import Progress as Listener
+from rewriter.settings import Settings
+from rewriter.store import Store
 
 EXIT_REFUTED = 1
 EXIT_UNKNOWN = 6
@@ -139,3 +142,18 @@ def write(text: str) -> None:
 def write_json(body: Any) -> None:
     """Print data as JSON on stdout."""
     write(json.dumps(body, indent=2, ensure_ascii=False))
+
+
+def known_experience() -> Experience:
+    """What earlier searches have left in the store; nothing when it cannot be read, for it only orders the search."""
+    try:
+        with contextlib.closing(Store(Settings.load().store_url)) as store:
+            own = {key: Record(*numbers) for key, numbers in store.rule_trials().items()}
+            return Experience({**packaged(), **own})
+    except StoreError:
+        return Experience()
+
+
+def keep_experience(store: Store, experience: Experience) -> None:
+    """Add what a search has learnt to the store. Raises StoreError."""
+    store.add_rule_trials({key: (it.trials, it.wins, it.gained) for key, it in experience.fresh.items()})

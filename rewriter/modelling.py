@@ -9,7 +9,7 @@ from typing import Any
 
 from rewriter.candidates.base import CandidateSource
 from rewriter.candidates.model import Demonstration, Knowledge, Terms, strategies
-from rewriter.candidates.model.knowledge import LearntRule, Lesson
+from rewriter.candidates.model.knowledge import Learnt, LearntRule, Lesson
 from rewriter.errors import ModelError, StoreError, UsageError
 from rewriter.llm import Capabilities, Endpoint, Exchange, Limit, Model, Prices, Purse
 from rewriter.llm.exchanges import Mode
@@ -50,8 +50,9 @@ def endpoint_of(settings: Settings) -> Endpoint | None:
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, mode: Mode = Mode.CACHE) -> Iterator[Model]:
-    """The model of the settings, with the budget of one query and of the day. Raises UsageError, StoreError."""
+def opened(settings: Settings, mode: Mode = Mode.CACHE) -> Iterator[tuple[Model, ModelRecords]]:
+    """The model of the settings, with the budget of one query and of the day, and its part of the store. Raises
+    UsageError, StoreError."""
     endpoint = endpoint_of(settings)
     if endpoint is None:
         raise UsageError("no model", hint="pass --model NAME or set REWRITER_MODEL")
@@ -66,17 +67,16 @@ def opened(settings: Settings, mode: Mode = Mode.CACHE) -> Iterator[Model]:
         able = Capabilities(**{name: there for name, there in known.items() if name in _KNOWN}) if known else None
         model = Model(endpoint, Purse(limits, records.spend), StoredExchanges(records), mode, able)
         try:
-            yield model
+            yield model, records
         finally:
             model.close()
 
 
 def probed(settings: Settings) -> Probed:
     """Ask the endpoint what it can do, and remember it. Raises ModelError."""
-    with opened(settings, Mode.LIVE) as model:
+    with opened(settings, Mode.LIVE) as (model, records):
         found = probe(model)
-    with contextlib.closing(Store(settings.store_url)) as store:
-        _remember(store.models(), model.endpoint, found.capabilities)
+        _remember(records, model.endpoint, found.capabilities)
     return found
 
 
@@ -90,8 +90,7 @@ def model_sources(
 ) -> Iterator[list[CandidateSource]]:
     """The strategies with these names, all under one budget. ``told`` hears why the model could not be used. An
     endpoint that was never probed is probed first. Raises UsageError, StoreError."""
-    with opened(settings, mode) as model, contextlib.closing(Store(settings.store_url)) as store:
-        records = store.models()
+    with opened(settings, mode) as (model, records):
         terms = Terms(model, settings.model_mask_names, settings.model_seconds, told)
         sources = strategies(names, terms, knowledge_of(records))
         if mode is not Mode.REPLAY and records.capabilities(model.endpoint.base_url, model.endpoint.model) is None:
@@ -114,7 +113,7 @@ def knowledge_of(records: ModelRecords) -> Knowledge:
             case "demonstration":
                 knowledge.demonstrations.append(Demonstration.of(body))
 
-    def keep(what: object) -> None:
+    def keep(what: Learnt) -> None:
         with contextlib.suppress(StoreError):
             records.learn(*_row(what))
 
@@ -122,10 +121,9 @@ def knowledge_of(records: ModelRecords) -> Knowledge:
     return knowledge
 
 
-def _row(what: object) -> tuple[str, str, Mapping[str, Any]]:
+def _row(what: Learnt) -> tuple[str, str, Mapping[str, Any]]:
     if isinstance(what, LearntRule):
         return "rule", what.text, asdict(what)
     if isinstance(what, Lesson):
         return "lesson", f"{what.group} {what.bottleneck}", asdict(what)
-    assert isinstance(what, Demonstration)
     return "demonstration", what.sql, what.body

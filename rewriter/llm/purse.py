@@ -30,18 +30,26 @@ class Purse:
         self._told = told
         self._lock = threading.Lock()
         self._reserved = (0, 0.0)
+        self._since: dict[str, tuple[int, float]] = {}
         self.tokens = 0
         self.cost = 0.0
         self.attempts = 0
+
+    def renew(self, name: str) -> None:
+        """What was spent so far counts no more against the limit of this name: its next query or job begins."""
+        with self._lock:
+            self._since[name] = self.tokens, self.cost
 
     def reserve(self, tokens: int, cost: float) -> None:
         """Set aside what an attempt may cost at most. Raises BudgetExceeded, and then nothing is set aside."""
         with self._lock:
             held_tokens, held_cost = self._reserved
             for name, limit in self._limits.items():
-                if limit.tokens is not None and limit.spent + self.tokens + held_tokens + tokens > limit.tokens:
+                old_tokens, old_cost = self._since.get(name, (0, 0.0))
+                spent, paid = limit.spent + self.tokens - old_tokens, limit.paid + self.cost - old_cost
+                if limit.tokens is not None and spent + held_tokens + tokens > limit.tokens:
                     raise BudgetExceeded(f"the model's budget of {limit.tokens:,} tokens for the {name} is used up")
-                if limit.cost is not None and limit.paid + self.cost + held_cost + cost > limit.cost:
+                if limit.cost is not None and paid + held_cost + cost > limit.cost:
                     raise BudgetExceeded(f"the model's budget of ${limit.cost:g} for the {name} is used up")
             self._reserved = held_tokens + tokens, held_cost + cost
 

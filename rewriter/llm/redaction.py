@@ -24,7 +24,7 @@ SMALL = 10  # whole numbers below stay as they are
 _ROUND = 1_000  # made-up numbers below are told as they are
 _PLACEHOLDER = re.compile(r"'?:((?:str|date|int|num)_[0-9]+)\b'?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_MASKED = re.compile(r"\b(?:tab|col|rel|nam)_[0-9]+\b")
+_MASKED = re.compile(r"\bnam_[0-9]+\b")
 
 
 class Redaction:

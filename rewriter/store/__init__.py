@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from rewriter.errors import StoreError
 from rewriter.records import Report
-from rewriter.store.database import hint, open_database, plain
+from rewriter.store.database import again, hint, open_database, plain
 from rewriter.store.model_records import ModelRecords
 from rewriter.store.tables import (
     DEFAULT_TENANT,
@@ -29,8 +30,6 @@ from rewriter.store.tables import (
     StoredQuery,
     Target,
 )
-
-ATTEMPTS = 3  # two processes may add the same target or query at the same moment; the second then finds it there
 
 __all__ = ["Entry", "ModelRecords", "Store"]
 
@@ -65,15 +64,7 @@ class Store:
 
         Credentials in the target's name are left out. Raises StoreError, with nothing half written.
         """
-        attempts = 0
-        while True:
-            try:
-                with self._session() as session:
-                    return _record(session, report, document, tenant)
-            except IntegrityError as error:
-                attempts += 1
-                if attempts == ATTEMPTS:
-                    raise StoreError(f"the store failed: {plain(error)}", hint="try again") from None
+        return again(self._session, lambda session: _record(session, report, document, tenant))
 
     def history(self, limit: int = 20, *, target: str | None = None, tenant: str = DEFAULT_TENANT) -> list[Entry]:
         """The latest ``limit`` entries, newest first; of one target where that is given."""
@@ -100,27 +91,9 @@ class Store:
         self, more: Mapping[tuple[str, str, str], tuple[int, int, float]], *, tenant: str = DEFAULT_TENANT
     ) -> None:
         """Add what has been learnt to what is known."""
-        for (rule, dialect, shape), (trials, wins, gained) in more.items():
-            for attempt in range(ATTEMPTS):
-                try:
-                    with self._session() as session:
-                        key = {"tenant": tenant, "rule": rule, "dialect": dialect, "shape": shape}
-                        if session.scalar(select(RuleTrial.id).filter_by(**key)) is None:
-                            session.add(RuleTrial(**key, trials=trials, wins=wins, gained=gained))
-                        else:
-                            session.execute(
-                                update(RuleTrial)
-                                .filter_by(**key)
-                                .values(
-                                    trials=RuleTrial.trials + trials,
-                                    wins=RuleTrial.wins + wins,
-                                    gained=RuleTrial.gained + gained,
-                                )
-                            )
-                    break
-                except IntegrityError as error:
-                    if attempt == ATTEMPTS - 1:
-                        raise StoreError(f"the store failed: {plain(error)}", hint="try again") from None
+        for (rule, dialect, shape), numbers in more.items():
+            key = {"tenant": tenant, "rule": rule, "dialect": dialect, "shape": shape}
+            again(self._session, partial(_add_trials, key, *numbers))
 
     def models(self, *, tenant: str = DEFAULT_TENANT) -> ModelRecords:
         """What concerns language models."""
@@ -139,6 +112,14 @@ class Store:
             raise
         except SQLAlchemyError as error:
             raise StoreError(f"the store failed: {plain(error)}", hint=hint(error)) from None
+
+
+def _add_trials(key: Mapping[str, str], trials: int, wins: int, gained: float, session: Session) -> None:
+    if session.scalar(select(RuleTrial.id).filter_by(**key)) is None:
+        session.add(RuleTrial(**key, trials=trials, wins=wins, gained=gained))
+        return
+    more = {"trials": RuleTrial.trials + trials, "wins": RuleTrial.wins + wins, "gained": RuleTrial.gained + gained}
+    session.execute(update(RuleTrial).filter_by(**key).values(more))
 
 
 def _entries(tenant: str, target: str | None) -> Select[Rewrite, str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -12,10 +14,14 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from rewriter.errors import StoreError
 
+T = TypeVar("T")
+Sessions = Callable[[], AbstractContextManager[Session]]
+ATTEMPTS = 3
 LOCK_WAIT = 10  # seconds to wait for another process that writes, or for a server to answer
 MIGRATION_LOCK = 0x72657772  # any number, as long as every version takes the same
 
@@ -117,3 +123,16 @@ def _revision(connection: Connection, scripts: ScriptDirectory) -> str | None:
     if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
         raise StoreError("the store was written by a newer version", hint="upgrade rewriter, or use another store")
     return current
+
+
+def again(sessions: Sessions, change: Callable[[Session], T]) -> T:
+    """The result of a change in a transaction of its own. Two processes may add the same row at the same moment: the
+    second then tries again, and finds it there. Raises StoreError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with sessions() as session:
+                return change(session)
+        except IntegrityError as error:
+            if attempt == ATTEMPTS:
+                raise StoreError(f"the store failed: {plain(error)}", hint="try again") from None
+    raise AssertionError("unreachable")

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from rewriter.errors import StoreError
+from rewriter.store.database import Sessions, again
 from rewriter.store.tables import DEFAULT_TENANT, Spending, StoredCapabilities, StoredExchange, StoredKnowledge
-
-ATTEMPTS = 3  # two processes may add the same row at the same moment; the second then finds it there
-
-Sessions = Callable[[], AbstractContextManager[Session]]
 
 
 class ModelRecords:
@@ -55,7 +49,7 @@ class ModelRecords:
                 more = {"tokens": Spending.tokens + tokens, "cost": Spending.cost + cost}
                 session.execute(update(Spending).filter_by(**key).values(more))
 
-        self._again(add)
+        again(self._sessions, add)
 
     def capabilities(self, endpoint: str, model: str) -> Mapping[str, bool] | None:
         """What was probed; None when it was not."""
@@ -74,7 +68,7 @@ class ModelRecords:
             else:
                 row.found = dict(found)
 
-        self._again(add)
+        again(self._sessions, add)
 
     def knowledge(self) -> list[tuple[str, Mapping[str, Any]]]:
         """Kind and body of all that was learnt, oldest first."""
@@ -96,17 +90,7 @@ class ModelRecords:
             else:
                 row.body = dict(body)
 
-        self._again(add)
-
-    def _again(self, change: Callable[[Session], None]) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                with self._sessions() as session:
-                    change(session)
-                return
-            except IntegrityError:
-                if attempt == ATTEMPTS - 1:
-                    raise StoreError("the store is being written by too many at once", hint="try again") from None
+        again(self._sessions, add)
 
 
 _EXCHANGE = ("key", "endpoint", "model", "purpose", "request", "response", "attempts", "seconds", "cost")

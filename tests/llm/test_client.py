@@ -127,6 +127,19 @@ def test_no_purse_is_ever_overspent(limit: int, attempts: list[tuple[int, float]
     assert purse.tokens <= limit
 
 
+def test_each_query_has_a_budget_of_its_own_and_the_day_one_for_all() -> None:
+    purse = Purse({"query": Limit(100), "day": Limit(150)})
+    for _ in range(2):
+        purse.renew("query")
+        purse.reserve(70, 0.0)
+        purse.settle(70, 0.0, used_tokens=70, used_cost=0.0)
+        with pytest.raises(BudgetExceeded):
+            purse.reserve(70, 0.0)
+    purse.renew("query")
+    with pytest.raises(BudgetExceeded):
+        purse.reserve(20, 0.0)
+
+
 def test_a_known_question_is_not_asked_again(serve: Serve, connect: Connect) -> None:
     server = serve(Line("one", times=1), Line("two"))
     exchanges = InMemory()

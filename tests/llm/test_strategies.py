@@ -210,7 +210,7 @@ class Search:
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
         talk = Conversation(self.terms, self.name, query, original)
-        return TokenSearch(talk, talk.filled("lithe_p1"), original).run()
+        return TokenSearch(talk, talk.filled("lithe_p1")).run()
 
 
 def test_llm_r2_applies_the_rules_that_the_model_picks(shop: Postgres, serve: Serve, connect: Connect) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from rewriter.candidates.base import CandidateSource
 from rewriter.candidates.model.conversation import Terms
 from rewriter.candidates.model.genrewrite import GenRewrite
-from rewriter.candidates.model.knowledge import Knowledge
+from rewriter.candidates.model.knowledge import Demonstration, Knowledge
 from rewriter.candidates.model.lithe import Lithe
-from rewriter.candidates.model.llm_r2 import Demonstration, LlmR2
+from rewriter.candidates.model.llm_r2 import LlmR2
 from rewriter.candidates.model.plain import Plain
 from rewriter.errors import UsageError
 

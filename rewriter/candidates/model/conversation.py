@@ -12,12 +12,13 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rewriter.candidates.base import Depth, Draft, Proposal
+from rewriter.candidates.base import Budget, Depth, Draft, Proposal
 from rewriter.errors import BadAnswer, ModelError
 from rewriter.llm import Answer, Ask, Model, Redaction, Reply, read_answer
 from rewriter.llm.prompts import Filled, prompt
 from rewriter.llm.redaction import tables_of
 from rewriter.records import Counterexample, Feedback, Query, Result, Step, TableRows
+from rules.facts import Facts
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,13 @@ class Terms:
     seconds: float = 600.0
     told: Callable[[str], object] | None = None
     _said: set[str] = field(default_factory=set)
+    _query: str = ""
+
+    def begin(self, query: Query) -> None:
+        """Another query has a budget of its own; strategies for the same one share it."""
+        if query.rewrite_key != self._query:
+            self._query = query.rewrite_key
+            self.model.purse.renew("query")
 
     def fell_silent(self, error: ModelError) -> None:
         if error.message not in self._said:
@@ -76,10 +84,11 @@ class Conversation:
         self.redaction = Redaction(query.dialect, masked=terms.masked)
         self.count = 0
         self.known: dict[str, tuple[Draft, Feedback]] = {}
+        terms.begin(query)
         terms.model.deadline = time.monotonic() + terms.seconds
         # The statement first, so that literals of the plan find their placeholders.
         sql = self.redaction.sql(query.tree)
-        slow = original.seconds if original.seconds is not None else original.stopped_after
+        slow = self.slow
         self.variables: Mapping[str, Any] = {
             "engine": _engine(query),
             "sql": sql,
@@ -87,6 +96,11 @@ class Conversation:
             "plan": self.redaction.plan(original.plan) if original.plan is not None else "",
             "seconds": f"{slow:.2g}" if slow is not None else "",
         }
+
+    @property
+    def slow(self) -> float | None:
+        """The seconds of the original, at least; None where it was not run."""
+        return self.original.seconds if self.original.seconds is not None else self.original.stopped_after
 
     def filled(self, name: str, **more: Any) -> Filled:
         return prompt(name, **self.variables, **more)
@@ -180,3 +194,25 @@ def _engine(query: Query) -> str:
     name = {"postgres": "PostgreSQL", "duckdb": "DuckDB"}.get(query.dialect, query.dialect)
     version = query.catalog.engine_version.split()[0] if query.catalog.engine_version else ""
     return f"{name} {version}".strip()
+
+
+class Strategy:
+    """A candidate source that asks a model. It proposes nothing more once the model cannot be used."""
+
+    name: str
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+
+    def candidates(
+        self, query: Query, facts: Facts, budget: Budget, original: Feedback
+    ) -> Generator[Proposal, Feedback, None]:
+        """As every source; the model's own limits (``Terms``, its purse) stand in place of ``budget``."""
+        try:
+            yield from self.conversed(Conversation(self.terms, self.name, query, original), facts)
+        except ModelError as error:
+            self.terms.fell_silent(error)
+
+    def conversed(self, talk: Conversation, facts: Facts) -> Generator[Proposal, Feedback, None]:
+        """The strategy itself. May raise ModelError."""
+        raise TypeError(f"{type(self).__name__} says nothing")

@@ -13,13 +13,13 @@ import math
 from collections.abc import Generator, Sequence
 from difflib import SequenceMatcher
 
-from rewriter.candidates.base import Budget, Depth, Proposal
-from rewriter.candidates.model.conversation import Conversation, Outcome, Terms
+from rewriter.candidates.base import Depth, Proposal
+from rewriter.candidates.model.conversation import Conversation, Outcome, Strategy, Terms
 from rewriter.candidates.model.knowledge import Knowledge, LearntRule, Lesson
-from rewriter.errors import BadAnswer, ModelError
+from rewriter.errors import BadAnswer
 from rewriter.llm.answers import read_object
 from rewriter.llm.client import Reply
-from rewriter.records import Feedback, Plan, Query
+from rewriter.records import Feedback, Plan
 from rules.facts import Facts
 
 SAMPLES = 4  # candidates for one query, as published
@@ -30,32 +30,26 @@ CLEAR = 0.04  # orders of magnitude of time: less is noise
 SAME_COST = 1e-3  # relative: plans whose costs differ less are taken for the same
 
 
-class GenRewrite:
+class GenRewrite(Strategy):
     name = "genrewrite"
 
     def __init__(self, terms: Terms, knowledge: Knowledge) -> None:
-        self.terms = terms
+        super().__init__(terms)
         self.knowledge = knowledge
 
-    def candidates(
-        self, query: Query, facts: Facts, budget: Budget, original: Feedback
-    ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, original)
-        try:
-            bottleneck = self._bottleneck(talk)
-            hints = self._hints(talk, bottleneck)
-            best: Outcome | None = None
-            for turn in range(SAMPLES):
-                found = yield from talk.rewrite(
-                    talk.filled("rewrite", hints=hints), temperature=0.0 if turn == 0 else 0.7, turn=turn
-                )
-                if found is not None and (best is None or _seconds(found.feedback) < _seconds(best.feedback)):
-                    best = found
-            gained = _gain(original, best.feedback) if best is not None else None
-            if best is not None and best.rules and gained is not None:
-                yield from self._learn(talk, bottleneck, best, gained)
-        except ModelError as error:
-            self.terms.fell_silent(error)
+    def conversed(self, talk: Conversation, facts: Facts) -> Generator[Proposal, Feedback, None]:
+        bottleneck = self._bottleneck(talk)
+        hints = self._hints(talk, bottleneck)
+        best: Outcome | None = None
+        for turn in range(SAMPLES):
+            found = yield from talk.rewrite(
+                talk.filled("rewrite", hints=hints), temperature=0.0 if turn == 0 else 0.7, turn=turn
+            )
+            if found is not None and (best is None or _seconds(found.feedback) < _seconds(best.feedback)):
+                best = found
+        gained = _gain(talk.slow, best.feedback) if best is not None else None
+        if best is not None and best.rules and gained is not None:
+            yield from self._learn(talk, bottleneck, best, gained)
 
     def _bottleneck(self, talk: Conversation) -> str:
         said = _object(talk.ask(talk.filled("bottleneck"))).get("bottleneck")
@@ -132,9 +126,8 @@ def _seconds(feedback: Feedback) -> float:
     return feedback.seconds if feedback.seconds is not None else math.inf
 
 
-def _gain(original: Feedback, rewritten: Feedback) -> float | None:
+def _gain(before: float | None, rewritten: Feedback) -> float | None:
     """Orders of magnitude of time saved, by measurement; None where nothing was measured."""
-    before = original.seconds if original.seconds is not None else original.stopped_after
     if before is None or rewritten.seconds is None:
         return None
     return math.log10(max(before, 1e-4) / max(rewritten.seconds, 1e-4))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _WORD = re.compile(r"[a-z]{3,}")
@@ -42,14 +42,37 @@ class Lesson:
     gained: float
 
 
+@dataclass(frozen=True)
+class Demonstration:
+    """A rewrite that was measured: the query without its literals, its operators counted, the rules in order, and how
+    many times faster it became."""
+
+    sql: str
+    shape: Counter[str]
+    rules: tuple[str, ...]
+    ratio: float
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As plain data; ``of`` reads it back."""
+        return {"sql": self.sql, "shape": dict(self.shape), "rules": list(self.rules), "ratio": self.ratio}
+
+    @staticmethod
+    def of(body: Mapping[str, Any]) -> Demonstration:
+        return Demonstration(body["sql"], Counter(body["shape"]), tuple(body["rules"]), body["ratio"])
+
+
+Learnt = LearntRule | Lesson | Demonstration
+
+
 @dataclass
 class Knowledge:
     """Grows from query to query. ``learnt`` is called with whatever is new, for whoever keeps it."""
 
     rules: list[LearntRule] = field(default_factory=list)
     lessons: list[Lesson] = field(default_factory=list)
-    demonstrations: list[object] = field(default_factory=list)
-    learnt: Callable[[object], None] | None = None
+    demonstrations: list[Demonstration] = field(default_factory=list)
+    learnt: Callable[[Learnt], None] | None = None
 
     def similar(self, bottleneck: str, most: int) -> list[Lesson]:
         """Earlier queries whose bottleneck reads alike, the most alike first."""
@@ -88,12 +111,12 @@ class Knowledge:
         self.lessons.append(lesson)
         self._tell(lesson)
 
-    def demonstrate(self, rewrite: object) -> None:
+    def demonstrate(self, rewrite: Demonstration) -> None:
         """A rewrite by rules of the catalogue that paid, to be shown beside queries like it."""
         self.demonstrations.append(rewrite)
         self._tell(rewrite)
 
-    def _tell(self, what: object) -> None:
+    def _tell(self, what: Learnt) -> None:
         if self.learnt is not None:
             self.learnt(what)
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import yaml
 
-from rewriter.candidates.base import Budget, Depth, Proposal
-from rewriter.candidates.model.conversation import Conversation, Terms
-from rewriter.errors import BadAnswer, ModelError
+from rewriter.candidates.base import Depth, Proposal
+from rewriter.candidates.model.conversation import Conversation, Strategy
+from rewriter.errors import BadAnswer
 from rewriter.llm import Ask, Reply, read_answer
 from rewriter.llm.prompts import Filled
 from rewriter.llm.redaction import tables_of
-from rewriter.records import Feedback, Query
+from rewriter.records import Feedback
 from rules.facts import Facts
 
 REPAIRS = 5  # of one answer that the engine refuses, as published
@@ -36,30 +36,21 @@ _TURNS = (
 )
 
 
-class Lithe:
+class Lithe(Strategy):
     name = "lithe"
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
-
-    def candidates(
-        self, query: Query, facts: Facts, budget: Budget, original: Feedback
-    ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, original)
-        try:
-            best: tuple[float, Filled] | None = None
-            for filled in (*self._ensemble(talk), *self._rules(talk, query)):
-                found = yield from talk.rewrite(filled, depth=Depth.VERDICT, patience=REPAIRS)
-                if found is not None:
-                    if _value(original, found.feedback) >= 1.0:
-                        yield from talk.run(found)
-                    value = _value(original, found.feedback)
-                    if best is None or value > best[0]:
-                        best = value, filled
-            seed = best[1] if best is not None and best[0] > 1.0 else talk.filled("lithe_p1")
-            yield from TokenSearch(talk, seed, original).run()
-        except ModelError as error:
-            self.terms.fell_silent(error)
+    def conversed(self, talk: Conversation, facts: Facts) -> Generator[Proposal, Feedback, None]:
+        best: tuple[float, Filled] | None = None
+        for filled in (*self._ensemble(talk), *self._rules(talk)):
+            found = yield from talk.rewrite(filled, depth=Depth.VERDICT, patience=REPAIRS)
+            if found is not None:
+                if _value(talk.original, found.feedback) >= 1.0:
+                    yield from talk.run(found)
+                value = _value(talk.original, found.feedback)
+                if best is None or value > best[0]:
+                    best = value, filled
+        seed = best[1] if best is not None and best[0] > 1.0 else talk.filled("lithe_p1")
+        yield from TokenSearch(talk, seed).run()
 
     def _ensemble(self, talk: Conversation) -> Generator[Filled, None, None]:
         for name in ("lithe_p1", "lithe_p2", "lithe_p3"):
@@ -72,9 +63,9 @@ class Lithe:
             messages.append({"role": "assistant", "content": said.text})
         yield Filled("lithe_p4/1", (*messages, {"role": "user", "content": _ending(last)}))
 
-    def _rules(self, talk: Conversation, query: Query) -> Generator[Filled, None, None]:
+    def _rules(self, talk: Conversation) -> Generator[Filled, None, None]:
         for rule in _known_rules():
-            statistics = _statistics(talk, query) if rule.get("statistics") else ""
+            statistics = _statistics(talk) if rule.get("statistics") else ""
             texts = {key: str(rule[key]).strip() for key in ("rule", "before", "after")}
             yield talk.filled("lithe_rule", statistics=statistics, **texts)
 
@@ -95,10 +86,9 @@ class TokenSearch:
     """Best-first over beginnings of the answer. Without token probabilities, or where the endpoint cannot go on with an
     answer begun, the model is asked again with temperature instead, under the same number of rollouts."""
 
-    def __init__(self, talk: Conversation, filled: Filled, original: Feedback) -> None:
+    def __init__(self, talk: Conversation, filled: Filled) -> None:
         self.talk = talk
         self.filled = filled
-        self.original = original
 
     def run(self) -> Generator[Proposal, Feedback, None]:
         able = self.talk.terms.model.capabilities
@@ -136,7 +126,7 @@ class TokenSearch:
         known = yield from self.talk.propose(answer, Depth.VERDICT)
         if known is None or known[1].rejected is not None:
             return 0.0
-        return _value(self.original, known[1])
+        return _value(self.talk.original, known[1])
 
 
 def _branches(prefix: str, reply: Reply) -> list[_Node]:
@@ -172,10 +162,10 @@ def _known_rules() -> list[dict[str, Any]]:
     return found
 
 
-def _statistics(talk: Conversation, query: Query) -> str:
+def _statistics(talk: Conversation) -> str:
     """Sizes and shares, never values."""
     lines = []
-    for table in tables_of(query.tree, query.catalog):
+    for table in tables_of(talk.query.tree, talk.query.catalog):
         for column in table.columns:
             known = column.statistics
             if known is not None and known.distinct is not None and table.rows:

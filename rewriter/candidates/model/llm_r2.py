@@ -6,17 +6,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Sequence
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from rewriter.candidates.base import Budget, Depth, Proposal
-from rewriter.candidates.model.conversation import Conversation, Terms
-from rewriter.candidates.model.knowledge import Knowledge
-from rewriter.errors import BadAnswer, ModelError
+from rewriter.candidates.base import Depth, Proposal
+from rewriter.candidates.model.conversation import Conversation, Strategy, Terms
+from rewriter.candidates.model.knowledge import Demonstration, Knowledge
+from rewriter.errors import BadAnswer
 from rewriter.llm.answers import read_object
 from rewriter.records import Candidate, Feedback, Query, Step
 from rules.discovery import code, executable
@@ -29,52 +27,26 @@ MOST_RULES = 8  # of one sequence
 SAMPLES = 2
 
 
-@dataclass(frozen=True)
-class Demonstration:
-    """A rewrite that was measured: the query without its literals, its operators counted, the rules in order, and how
-    many times faster it became."""
-
-    sql: str
-    shape: Counter[str]
-    rules: tuple[str, ...]
-    ratio: float
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """As plain data; ``of`` reads it back."""
-        return {"sql": self.sql, "shape": dict(self.shape), "rules": list(self.rules), "ratio": self.ratio}
-
-    @staticmethod
-    def of(body: Mapping[str, Any]) -> Demonstration:
-        return Demonstration(body["sql"], Counter(body["shape"]), tuple(body["rules"]), body["ratio"])
-
-
-class LlmR2:
+class LlmR2(Strategy):
     name = "llm_r2"
 
     def __init__(self, terms: Terms, knowledge: Knowledge) -> None:
-        self.terms = terms
+        super().__init__(terms)
         self.knowledge = knowledge
 
-    def candidates(
-        self, query: Query, facts: Facts, budget: Budget, original: Feedback
-    ) -> Generator[Proposal, Feedback, None]:
-        talk = Conversation(self.terms, self.name, query, original)
-        rules = {document.name: document for document in executable(query.dialect, facts.version)}
-        shown = self._demonstration(query)
+    def conversed(self, talk: Conversation, facts: Facts) -> Generator[Proposal, Feedback, None]:
+        rules = {document.name: document for document in executable(talk.query.dialect, facts.version)}
+        shown = self._demonstration(talk.query)
         seen: set[tuple[str, ...]] = set()
-        try:
-            for turn in range(SAMPLES):
-                filled = talk.filled("choose_rules", rules=list(rules.values()), demonstration=shown)
-                reply = talk.ask(filled, temperature=0.0 if turn == 0 else 0.7, turn=turn)
-                chosen = _names(reply.text, rules)
-                if not chosen or chosen in seen:
-                    continue
-                seen.add(chosen)
-                feedback = yield from self._applied(query, facts, [rules[name] for name in chosen], turn)
-                self._learn(talk, query, chosen, original, feedback)
-        except ModelError as error:
-            self.terms.fell_silent(error)
+        for turn in range(SAMPLES):
+            filled = talk.filled("choose_rules", rules=list(rules.values()), demonstration=shown)
+            reply = talk.ask(filled, temperature=0.0 if turn == 0 else 0.7, turn=turn)
+            chosen = _names(reply.text, rules)
+            if not chosen or chosen in seen:
+                continue
+            seen.add(chosen)
+            feedback = yield from self._applied(talk.query, facts, [rules[name] for name in chosen], turn)
+            self._learn(talk, chosen, feedback)
 
     def _applied(
         self, query: Query, facts: Facts, documents: Sequence[RuleDocument], turn: int
@@ -97,18 +69,15 @@ class LlmR2:
     def _demonstration(self, query: Query) -> Demonstration | None:
         """The most alike of the rewrites that paid."""
         mine = shape_of(query.tree)
-        known = [one for one in self.knowledge.demonstrations if isinstance(one, Demonstration)]
-        return max(known, key=lambda one: likeness(mine, one.shape), default=None)
+        return max(self.knowledge.demonstrations, key=lambda one: likeness(mine, one.shape), default=None)
 
-    def _learn(
-        self, talk: Conversation, query: Query, rules: tuple[str, ...], original: Feedback, feedback: Feedback | None
-    ) -> None:
-        before = original.seconds if original.seconds is not None else original.stopped_after
+    def _learn(self, talk: Conversation, rules: tuple[str, ...], feedback: Feedback | None) -> None:
+        before = talk.slow
         if feedback is None or feedback.rejected is not None or not feedback.seconds or before is None:
             return
         ratio = before / feedback.seconds
         if ratio > 1.1:
-            made = Demonstration(talk.variables["sql"], shape_of(query.tree), rules, round(ratio, 1))
+            made = Demonstration(talk.variables["sql"], shape_of(talk.query.tree), rules, round(ratio, 1))
             self.knowledge.demonstrate(made)
 
 

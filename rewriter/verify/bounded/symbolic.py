@@ -13,16 +13,11 @@ from rewriter.verify.generate.domains import Kind
 from rewriter.verify.generate.relations import Relation
 from rewriter.verify.sums.constraints import Constraints
 from rewriter.verify.sums.encode import Encoder, Value
+from rewriter.verify.sums.rows import table_key
 from rewriter.verify.sums.substitution import renamed_expr
 from rewriter.verify.sums.terms import Cell, Literal, Variable, fresh
 
 _SMALL = 1000
-
-
-def relation_name(relation: Relation) -> str:
-    """The name under which variables over the table know it, see ``rows.table_key``."""
-    table = relation.table
-    return table.name if table.schema is None else f"{table.schema}.{table.name}"
 
 
 @dataclass(frozen=True)
@@ -45,11 +40,11 @@ class Slots:
     by_id: Mapping[int, Slot] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.by_table = {relation_name(relation): self._made(relation) for relation in self.relations}
+        self.by_table = {table_key(relation.table): self._made(relation) for relation in self.relations}
         self.by_id = {slot.row.id: slot for slots in self.by_table.values() for slot in slots}
 
     def _made(self, relation: Relation) -> list[Slot]:
-        rows = [fresh(relation_name(relation)) for _ in range(self.rows)]
+        rows = [fresh(table_key(relation.table)) for _ in range(self.rows)]
         return [Slot(row, relation, z3.Bool(f"row{row.id}")) for row in rows]
 
     def cell(self, slot: Slot, column: str) -> Cell:
