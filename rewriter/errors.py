@@ -6,6 +6,8 @@ RewriterError
 │   ├── UnknownName            a relation or column that the catalog does not have
 │   ├── SchemaError            DDL text or a pair's schema cannot be read
 │   ├── RuleFileError          a rule document is malformed
+│   ├── NotFound               what was asked for is not there, or not for this caller
+│   ├── Conflict               it does not fit with what was done before
 │   └── UsageError             options that do not fit together, settings out of range
 ├── TargetError                exit 3: the database cannot be used at all
 │   ├── TargetUnreachable      no server, wrong password, unknown database
@@ -20,6 +22,10 @@ RewriterError
 │   ├── ModelRefused           the endpoint does not accept the key, the model or the request
 │   ├── BadAnswer              what it answers is no completion, or not what was asked for
 │   └── BudgetExceeded         the answer might cost more than is allowed; nothing was sent
+├── AccessError                exit 8: the service does not let this caller do that
+│   ├── Unauthenticated        no key, or none that is valid
+│   ├── Forbidden              the key's role does not allow it
+│   └── TooManyRequests        more than the key's rate or budget
 └── StoreError                 exit 5: the record of past work cannot be read or written
 
 Every message says what was wrong and where; ``hint`` says what to do. Neither holds a password, and the
@@ -73,6 +79,14 @@ class RuleFileError(InputError):
 
 class UsageError(InputError):
     code = "usage"
+
+
+class NotFound(InputError):
+    code = "not-found"
+
+
+class Conflict(InputError):
+    code = "conflict"
 
 
 class TargetError(RewriterError):
@@ -131,6 +145,26 @@ class BadAnswer(ModelError):
 
 class BudgetExceeded(ModelError):
     code = "budget-exceeded"
+
+
+class AccessError(RewriterError):
+    code = "access"
+    exit_code = 8
+
+
+class Unauthenticated(AccessError):
+    code = "unauthenticated"
+
+
+class Forbidden(AccessError):
+    code = "forbidden"
+
+
+class TooManyRequests(AccessError):
+    """``wait``: seconds after which the caller may ask again."""
+
+    code = "too-many-requests"
+    wait: float = 0.0
 
 
 class StoreError(RewriterError):

@@ -43,6 +43,31 @@ class Settings(BaseSettings):
         "0,0,0", description="US dollars for a million tokens: prompt, cached prompt, completion, such as 2.5,1.25,10"
     )
     model_mask_names: bool = Field(False, description="replace names of tables and columns before anything is sent")
+    secret: SecretStr | None = Field(
+        None,
+        description="secret of the service, for sealing credentials and signing snapshots; default: made once and "
+        "kept beside the store",
+    )
+    admin_key: SecretStr | None = Field(
+        None, description="the first admin key of a new store; default: made at the first start and printed once"
+    )
+    workers: int = Field(1, ge=0, le=64, description="worker processes that the service starts beside itself")
+    rate: int = Field(600, ge=1, description="requests a minute that a key may make, where it has no rate of its own")
+    catalog_seconds: float = Field(
+        1.0, ge=0, description="seconds for which a look at a target's catalog is good enough for a lookup"
+    )
+    files: Path | None = Field(
+        None, description="directory whose logs and DuckDB files callers of the API may name; none: no files"
+    )
+    credentials: Path | None = Field(
+        None, description="directory of files that hold URLs of targets, for references such as file:/run/secrets/db"
+    )
+    private_targets: bool = Field(True, description="targets registered through the API may have private addresses")
+    upload_bytes: int = Field(256 * 1024 * 1024, ge=0, description="bytes that an uploaded log may have")
+    oidc_issuer: str | None = Field(None, description="issuer whose bearer tokens the service accepts")
+    oidc_audience: str | None = Field(None, description="audience that such tokens must be for")
+    oidc_role_claim: str = Field("rewriter_role", description="claim that holds viewer, operator or admin")
+    oidc_tenant_claim: str = Field("rewriter_tenant", description="claim that holds the tenant; absent: default")
     debug: bool = Field(False, description="show tracebacks of internal errors")
 
     @classmethod
@@ -63,6 +88,12 @@ class Settings(BaseSettings):
         if self.cache is not None:
             return self.cache
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rewriter"
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the service keeps its secret and uploaded logs: beside a SQLite store, else in the user's home."""
+        place = self.store_url.removeprefix("sqlite:///")
+        return Path(place).parent if place != self.store_url else _home()
 
     @property
     def store_url(self) -> str:

@@ -55,6 +55,12 @@ class Engine(Protocol):
         """The catalog, read anew at each call. Raises TargetUnreachable, TargetLost."""
         ...
 
+    @property
+    def version_query(self) -> str:
+        """A cheap SELECT of one text that changes whenever the catalog's promises change (tables, columns, types, keys,
+        checks, views, the search path, settings that a meaning depends on); empty where there is nothing to ask."""
+        ...
+
     def bind(self, sql: str) -> tuple[tuple[str, str], ...]:
         """(name, type) of each output column, without running. Raises BindError."""
         ...

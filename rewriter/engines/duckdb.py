@@ -24,7 +24,7 @@ from sqlglot import exp
 from rewriter.catalog import Catalog, Table
 from rewriter.engines import duckdb_child
 from rewriter.engines.base import Capabilities, Limits, Outcome
-from rewriter.engines.duckdb_catalog import read_catalog
+from rewriter.engines.duckdb_catalog import VERSION_QUERY, read_catalog
 from rewriter.engines.translate import create_table, insert_rows, query_text, table_name
 from rewriter.errors import (
     BindError,
@@ -93,6 +93,10 @@ class DuckDB:
             return self.run(statement, Limits(METADATA_SECONDS, 1_000_000)).rows
 
         return read_catalog(rows, self._version)
+
+    @property
+    def version_query(self) -> str:
+        return VERSION_QUERY
 
     def bind(self, sql: str) -> tuple[tuple[str, str], ...]:
         answer = self._ask({"do": "describe", "sql": sql}, METADATA_SECONDS)

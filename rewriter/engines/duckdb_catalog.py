@@ -11,6 +11,21 @@ from rewriter.records import Row
 Reader = Callable[[str], tuple[Row, ...]]
 
 _MAIN = "NOT internal AND database_name = current_database()"
+# One text that changes when anything changes that a verdict may rest on; see the query for Postgres.
+VERSION_QUERY = f"""
+SELECT md5(concat_ws(';',
+  (SELECT string_agg(concat_ws(',', schema_name, table_name, column_name, data_type, is_nullable), ';'
+                     ORDER BY schema_name, table_name, column_index) FROM duckdb_columns() WHERE {_MAIN}),
+  (SELECT string_agg(concat_ws(',', schema_name, table_name, constraint_text), ';'
+                     ORDER BY schema_name, table_name, constraint_index)
+   FROM duckdb_constraints() WHERE database_name = current_database()),
+  (SELECT string_agg(concat_ws(',', schema_name, view_name, sql), ';' ORDER BY schema_name, view_name)
+   FROM duckdb_views() WHERE {_MAIN}),
+  (SELECT string_agg(concat_ws(',', schema_name, index_name, sql), ';' ORDER BY schema_name, index_name)
+   FROM duckdb_indexes() WHERE database_name = current_database() AND is_unique),
+  version()))
+"""
+
 _VOLATILITY = {"CONSISTENT": "immutable", "CONSISTENT_WITHIN_QUERY": "stable", "VOLATILE": "volatile"}
 
 

@@ -26,7 +26,7 @@ from sqlglot.tokenizer_core import TokenType
 from rewriter.catalog import Catalog
 from rewriter.engines.base import Capabilities, Limits, Outcome
 from rewriter.engines.inline import inline_database
-from rewriter.engines.postgres_catalog import read_catalog
+from rewriter.engines.postgres_catalog import VERSION_QUERY, read_catalog
 from rewriter.errors import (
     BindError,
     EngineError,
@@ -91,6 +91,10 @@ class Postgres:
     def catalog(self) -> Catalog:
         with self._transaction(METADATA) as cursor:
             return read_catalog(cursor, self._version)
+
+    @property
+    def version_query(self) -> str:
+        return VERSION_QUERY
 
     def bind(self, sql: str) -> tuple[tuple[str, str], ...]:
         with self._transaction(METADATA) as cursor:

@@ -68,6 +68,28 @@ SELECT proname, max(CASE provolatile WHEN 'v' THEN 3 WHEN 's' THEN 2 ELSE 1 END)
 FROM pg_proc WHERE prokind <> 'p' AND pronamespace = 'pg_catalog'::regnamespace GROUP BY proname
 """
 
+# One text that changes when anything changes that a verdict may rest on. A dropped and recreated object gets a new text
+# (its oid), which errs on the safe side. Row counts and statistics are left out.
+VERSION_QUERY = f"""
+SELECT md5(concat_ws(';',
+  (SELECT string_agg(concat_ws(',', c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity,
+                               CASE WHEN c.relkind = 'v' THEN md5(pg_get_viewdef(c.oid)) END), ';' ORDER BY c.oid)
+   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND {_HIDDEN}),
+  (SELECT string_agg(concat_ws(',', a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,
+                               a.attcollation), ';' ORDER BY a.attrelid, a.attnum)
+   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'm', 'v') AND {_HIDDEN}),
+  (SELECT string_agg(concat_ws(',', k.oid, k.contype, k.conrelid, k.confrelid, k.conkey::text, k.confkey::text,
+                               k.convalidated, k.condeferrable, md5(k.conbin::text)), ';' ORDER BY k.oid)
+   FROM pg_constraint k WHERE k.contype IN ('p', 'u', 'f', 'c')),
+  (SELECT string_agg(concat_ws(',', i.indexrelid, i.indrelid, i.indisvalid, i.indkey::text), ';' ORDER BY i.indexrelid)
+   FROM pg_index i WHERE i.indisunique),
+  (SELECT string_agg(concat_ws(',', i.inhrelid, i.inhparent), ';' ORDER BY i.inhrelid, i.inhparent) FROM pg_inherits i),
+  current_schemas(false)::text, current_setting('TimeZone'), current_setting('DateStyle'),
+  current_setting('IntervalStyle'), current_setting('server_version_num')))
+"""
+
 _VOLATILITY = {1: "immutable", 2: "stable", 3: "volatile"}
 
 

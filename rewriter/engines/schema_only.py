@@ -31,6 +31,10 @@ class SchemaOnly:
     def catalog(self) -> Catalog:
         return self._catalog
 
+    @property
+    def version_query(self) -> str:
+        return ""
+
     def bind(self, sql: str) -> tuple[tuple[str, str], ...]:
         raise _nothing_to_run()
 

@@ -18,8 +18,11 @@ from sqlalchemy.orm import Session
 
 from rewriter.errors import StoreError
 from rewriter.records import Report
+from rewriter.store.access import Access
 from rewriter.store.database import again, hint, open_database, plain
+from rewriter.store.jobs import Jobs, Queue
 from rewriter.store.model_records import ModelRecords
+from rewriter.store.reviews import Reviews
 from rewriter.store.tables import (
     DEFAULT_TENANT,
     NAME_LENGTH,
@@ -30,8 +33,9 @@ from rewriter.store.tables import (
     StoredQuery,
     Target,
 )
+from rewriter.store.target_records import TargetRecord, Targets, all_targets
 
-__all__ = ["Entry", "ModelRecords", "Store"]
+__all__ = ["Access", "Entry", "Jobs", "ModelRecords", "Queue", "Reviews", "Store", "Targets", "record_report"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Store:
 
         Credentials in the target's name are left out. Raises StoreError, with nothing half written.
         """
-        return again(self._session, lambda session: _record(session, report, document, tenant))
+        return again(self._session, lambda session: record_report(session, report, document, tenant))
 
     def history(self, limit: int = 20, *, target: str | None = None, tenant: str = DEFAULT_TENANT) -> list[Entry]:
         """The latest ``limit`` entries, newest first; of one target where that is given."""
@@ -98,6 +102,26 @@ class Store:
     def models(self, *, tenant: str = DEFAULT_TENANT) -> ModelRecords:
         """What concerns language models."""
         return ModelRecords(self._session, tenant)
+
+    def jobs(self, tenant: str) -> Jobs:
+        return Jobs(self._session, tenant)
+
+    def queue(self) -> Queue:
+        """The jobs of all tenants, for workers."""
+        return Queue(self._session)
+
+    def targets(self, tenant: str) -> Targets:
+        return Targets(self._session, tenant)
+
+    def all_targets(self) -> list[TargetRecord]:
+        return all_targets(self._session)
+
+    def reviews(self, tenant: str) -> Reviews:
+        return Reviews(self._session, tenant)
+
+    def access(self) -> Access:
+        """Keys and the audit log."""
+        return Access(self._session)
 
     def _entries(self, statement: Select[Rewrite, str, str]) -> list[Entry]:
         with self._session() as session:
@@ -148,7 +172,8 @@ def _entry(row: Rewrite, text: str, target: str) -> Entry:
     )
 
 
-def _record(session: Session, report: Report, document: dict[str, Any], tenant: str) -> str:
+def record_report(session: Session, report: Report, document: dict[str, Any], tenant: str) -> str:
+    """``Store.record`` inside a transaction that does more."""
     query, decision, name = report.query, report.decision, _public(report.target)
     target = session.scalar(select(Target).where(Target.tenant == tenant, Target.name == name))
     if target is None:

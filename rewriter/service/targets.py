@@ -1,0 +1,211 @@
+"""Registered targets: from what an admin wrote to an open engine, and what a look at one tells."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from rewriter.catalog import Catalog
+from rewriter.engines import connect, without_credentials
+from rewriter.engines.base import Engine, Limits
+from rewriter.engines.plan_only import PlanOnly
+from rewriter.errors import NotFound, RewriterError, TargetError, UsageError
+from rewriter.service.vault import Vault
+from rewriter.settings import Settings
+from rewriter.store import Store
+from rewriter.store.target_records import TargetRecord
+
+LOOK = Limits(seconds=10.0, rows=1)
+# Parameters of a libpq URI that only say how to reach a database. Others name files, services or commands of this host.
+ALLOWED = frozenset("sslmode connect_timeout application_name dbname user target_session_attrs options".split())
+NEVER = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at a target found. ``version``: what its ``version_query`` returned."""
+
+    catalog: Catalog
+    engine: str
+    version: str
+
+
+def registered(
+    name: str, url: str, *, tenant: str, settings: Settings, vault: Vault, runs: bool = True
+) -> TargetRecord:
+    """The record of a target to be registered. ``url`` is a reference (env:NAME, file:PATH; the service's operator
+    decides what these hold) or the URL itself, which is checked and sealed. Raises UsageError."""
+    reference = sealed = None
+    if url.startswith(("env:", "file:")):
+        reference = url
+        resolved = _referenced(url, settings)
+    else:
+        resolved = url
+        check_url(url, settings)
+        sealed = vault.seal(url, f"{tenant}/{name}")
+    shown = without_credentials(resolved)
+    return TargetRecord(tenant, name, reference, sealed, shown, place_of(resolved), runs, enabled=True)
+
+
+def url_of(record: TargetRecord, settings: Settings, vault: Vault) -> str:
+    """The target's URL with its credentials. Raises UsageError."""
+    if record.reference is not None:
+        return _referenced(record.reference, settings)
+    if record.sealed is None:
+        raise UsageError(f"the target {record.name!r} has no URL", hint="register it anew")
+    url = vault.open(record.sealed, f"{record.tenant}/{record.name}")
+    check_url(url, settings)  # again: the host's address may be another one by now
+    return url
+
+
+@contextlib.contextmanager
+def opened(record: TargetRecord, settings: Settings, vault: Vault) -> Iterator[Engine]:
+    """The target's engine. Where its owner has not agreed to queries being run, it only plans. Raises TargetError,
+    UsageError."""
+    with contextlib.closing(connect(url_of(record, settings, vault))) as engine:
+        yield engine if record.runs else PlanOnly(engine)
+
+
+def found(store: Store, tenant: str, name: str) -> TargetRecord:
+    """Raises NotFound."""
+    record = store.targets(tenant).find(name)
+    if record is None:
+        raise NotFound("there is no such target", hint="GET /v1/targets lists them; an admin registers new ones")
+    return record
+
+
+def look(store: Store, record: TargetRecord, engine: Engine) -> Seen:
+    """Read the target's catalog, remember what was found, and take back whatever rested on another catalog. Raises
+    TargetError, StoreError."""
+    catalog = engine.catalog()
+    version = version_of(engine)
+    targets = store.targets(record.tenant)
+    targets.checked(
+        record.name, dialect=engine.dialect, engine=engine.name, catalog_hash=catalog.hash, catalog_version=version
+    )
+    store.reviews(record.tenant).invalidate(record.name, catalog.hash, "the target's catalog has changed")
+    return Seen(catalog, engine.name, version)
+
+
+def version_of(engine: Engine) -> str:
+    """What the catalog's version is now; empty where there is none to ask."""
+    if not engine.version_query:
+        return ""
+    rows = engine.run(engine.version_query, LOOK).rows
+    return str(rows[0][0]) if rows else ""
+
+
+def check(store: Store, record: TargetRecord, settings: Settings, vault: Vault) -> Seen:
+    """Open the target and look at it; a failure is remembered as well. Raises RewriterError."""
+    try:
+        with opened(record, settings, vault) as engine:
+            return look(store, record, engine)
+    except TargetError as error:
+        store.targets(record.tenant).failed(record.name, error.message)
+        raise
+
+
+def place_of(url: str) -> str:
+    """The same text for the same database, whatever user or name it is reached by."""
+    parts = urlsplit(url)
+    if parts.scheme in ("postgresql", "postgres"):
+        query = dict(parse_qsl(parts.query))
+        where = f"{parts.hostname or query.get('host', '')}:{parts.port or query.get('port', 5432)}"
+        body = f"postgres {where}{query.get('dbname', parts.path)}"
+    else:
+        body = url
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def check_url(url: str, settings: Settings) -> None:
+    """Whether a URL that came through the API may be used at all. Raises UsageError naming what is not allowed, and
+    never the URL.
+
+    It reaches Postgres over the network, with nothing but harmless parameters, and never an address that clouds keep
+    for their metadata; or a DuckDB file below REWRITER_FILES.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        parameters = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        raise UsageError("the target's URL cannot be read") from None
+    if parts.scheme == "duckdb":
+        inside(parts.path if not parts.netloc else f"{parts.netloc}{parts.path}", settings)
+        return
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise UsageError("a target is postgresql://... or duckdb:///FILE", hint="or env:NAME, set by the operator")
+    strange = sorted({name for name, _ in parameters if name not in ALLOWED})
+    if strange:
+        raise UsageError(
+            f"a target's URL may not have the parameters {', '.join(strange)[:200]}",
+            hint="let the operator name the whole URL by env:NAME",
+        )
+    if not host or "," in host or "%2f" in host.lower():
+        raise UsageError("a target's URL names one host", hint="sockets are for targets named by env:NAME")
+    _check_host(host, port or 5432, settings)
+
+
+def inside(path: str, settings: Settings) -> Path:
+    """``path`` below REWRITER_FILES, links resolved. Raises UsageError."""
+    if settings.files is None:
+        raise UsageError("files of the server are not open to the API", hint="the operator can set REWRITER_FILES")
+    root = settings.files.resolve()
+    try:
+        resolved = (root / path.lstrip("/")).resolve() if not path.startswith(str(root)) else Path(path).resolve()
+    except (OSError, ValueError):
+        raise UsageError("this path cannot be read") from None
+    if not resolved.is_relative_to(root):
+        raise UsageError("this path lies outside of REWRITER_FILES")
+    if not resolved.exists():
+        raise NotFound("there is no such file below REWRITER_FILES")
+    return resolved
+
+
+def _check_host(host: str, port: int, settings: Settings) -> None:
+    try:
+        addresses = {
+            ipaddress.ip_address(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        }
+    except (OSError, ValueError):
+        raise UsageError("the target's host is not known") from None
+    for address in addresses:
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        if any(mapped.version == net.version and mapped in net for net in NEVER) or mapped.is_multicast:
+            raise UsageError("the target's host has an address that is never a database")
+        if not settings.private_targets and (mapped.is_private or mapped.is_loopback):
+            raise UsageError(
+                "the target's host has a private address", hint="the operator can set REWRITER_PRIVATE_TARGETS=true"
+            )
+
+
+def _referenced(reference: str, settings: Settings) -> str:
+    """The URL that a reference names. Raises UsageError."""
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        # Only variables meant for it: others hold secrets of other kinds, which an error message could show.
+        if name != "REWRITER_TARGET" and not name.startswith("REWRITER_TARGET_"):
+            raise UsageError("a target's variable is REWRITER_TARGET or begins with REWRITER_TARGET_")
+        value = settings.target_url if name == "REWRITER_TARGET" else os.environ.get(name)
+        if not value:
+            raise UsageError(f"the service's environment has no {name}")
+        return value
+    path = Path(name)
+    if settings.credentials is None or not path.resolve().is_relative_to(settings.credentials.resolve()):
+        raise UsageError("a target's file lies below REWRITER_CREDENTIALS", hint="the operator can set it")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise UsageError("the target's file cannot be read") from None
+
+
+def reason_of(error: RewriterError) -> dict[str, str]:
+    """A job's problem."""
+    return {"code": error.code, "detail": error.message, "hint": error.hint}

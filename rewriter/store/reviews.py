@@ -1,0 +1,152 @@
+"""Reviews: what people decided about rewrites, and whether the evidence still holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from rewriter.errors import Conflict
+from rewriter.store.access import note
+from rewriter.store.database import Sessions, again
+from rewriter.store.service_tables import Review
+from rewriter.store.tables import Rewrite
+
+WAITING, APPROVED, REJECTED, DISABLED = "waiting", "approved", "rejected", "disabled"
+CURRENT, INVALID, REMEASURE = "current", "invalid", "remeasure"
+
+
+@dataclass(frozen=True)
+class ReviewRecord:
+    """See ``Review``."""
+
+    job_id: str
+    target: str
+    rewrite_id: str
+    rewrite_key: str
+    exact_key: str
+    catalog_hash: str
+    rows: float | None
+    state: str
+    mode: str
+    reason: str
+    actor: str
+    changed: float
+    currency: str
+    currency_reason: str
+    saved_per_day: float | None
+
+    @property
+    def usable(self) -> bool:
+        """Approved by a person, and its evidence holds: it may be handed to applications."""
+        return self.state == APPROVED and self.currency != INVALID
+
+
+_FIELDS = tuple(ReviewRecord.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """The reviews of one tenant. All methods raise StoreError."""
+
+    sessions: Sessions
+    tenant: str
+
+    def find(self, job_id: str) -> ReviewRecord | None:
+        with self.sessions() as session:
+            row = session.scalar(select(Review).filter_by(tenant=self.tenant, job_id=job_id))
+            return None if row is None else _record(row)
+
+    def listed(
+        self, *, state: str | None = None, target: str | None = None, currency: str | None = None, limit: int = 200
+    ) -> list[ReviewRecord]:
+        """Those that save most time a day first."""
+        query = select(Review).where(Review.tenant == self.tenant)
+        for column, value in ((Review.state, state), (Review.target, target), (Review.currency, currency)):
+            if value is not None:
+                query = query.where(column == value)
+        query = query.order_by(Review.saved_per_day.desc().nulls_last(), Review.changed.desc(), Review.job_id)
+        with self.sessions() as session:
+            return [_record(row) for row in session.scalars(query.limit(limit))]
+
+    def approved(self, target: str) -> list[tuple[ReviewRecord, Mapping[str, Any]]]:
+        """What applications may use, each with its stored report."""
+        query = (
+            select(Review, Rewrite.report)
+            .join(Rewrite, Rewrite.id == Review.rewrite_id)
+            .where(Review.tenant == self.tenant, Review.target == target)
+            .where(Review.state == APPROVED, Review.currency != INVALID)
+            .order_by(Review.changed, Review.job_id)
+        )
+        with self.sessions() as session:
+            return [(_record(row), dict(report)) for row, report in session.execute(query)]
+
+    def by_key(self, target: str, *, exact: str, rewrite_key: str) -> tuple[ReviewRecord | None, ReviewRecord | None]:
+        """(the newest usable review of exactly this statement, the newest of the same shape with other literals)."""
+        query = select(Review).where(Review.tenant == self.tenant, Review.target == target)
+        newest = (Review.changed.desc(), Review.job_id)
+        with self.sessions() as session:
+            same = session.scalars(query.where(Review.exact_key == exact).order_by(*newest)).all()
+            usable = next((_record(row) for row in same if _record(row).usable), None)
+            alike = session.scalar(query.where(Review.rewrite_key == rewrite_key).order_by(*newest).limit(1))
+            return usable, None if alike is None else _record(alike)
+
+    def decide(self, job_id: str, actor: str, *, state: str, reason: str, mode: str | None) -> ReviewRecord | None:
+        """Approve, reject or disable. Raises Conflict for approving what no longer holds."""
+
+        def change(session: Session) -> ReviewRecord | None:
+            row = session.scalar(select(Review).filter_by(tenant=self.tenant, job_id=job_id))
+            if row is None:
+                return None
+            if state == APPROVED and row.currency == INVALID:
+                raise Conflict(
+                    "its evidence no longer holds, so it cannot be approved",
+                    hint="submit the query again",
+                    code="evidence-invalid",
+                )
+            row.state, row.reason, row.actor, row.changed = state, reason, actor, time.time()
+            row.mode = mode or row.mode
+            detail = {"state": state, "mode": row.mode, "reason": reason}
+            note(session, self.tenant, actor, "rewrite.review", job_id, detail)
+            session.flush()
+            return _record(row)
+
+        return again(self.sessions, change)
+
+    def invalidate(self, target: str, catalog_hash: str, reason: str) -> list[str]:
+        """Evidence that rests on another catalog than this one holds no longer; the jobs it concerns."""
+
+        def change(session: Session) -> list[str]:
+            stale = (
+                Review.tenant == self.tenant,
+                Review.target == target,
+                Review.catalog_hash != catalog_hash,
+                Review.currency != INVALID,
+            )
+            found = list(session.scalars(select(Review.job_id).where(*stale)))
+            session.execute(
+                update(Review)
+                .where(*stale)
+                .values(currency=INVALID, currency_reason=reason)
+                .execution_options(synchronize_session=False)
+            )
+            for job_id in found:
+                note(session, self.tenant, "service", "rewrite.invalidate", job_id, {"reason": reason})
+            return found
+
+        return again(self.sessions, change)
+
+    def mark(self, job_id: str, *, currency: str, reason: str) -> None:
+        with self.sessions() as session:
+            row = session.scalar(select(Review).filter_by(tenant=self.tenant, job_id=job_id))
+            if row is not None and row.currency != currency:
+                row.currency, row.currency_reason = currency, reason
+                note(session, self.tenant, "service", f"rewrite.{currency}", job_id, {"reason": reason})
+
+
+def _record(row: Review) -> ReviewRecord:
+    return ReviewRecord(**{name: getattr(row, name) for name in _FIELDS})
