@@ -1,105 +1,111 @@
-"""The HTTP service: one configured target, the same pipeline as the command line.
+"""The HTTP service: durable jobs over the same pipeline as the command line. See ``docs/service.md``.
 
-``REWRITER_TARGET`` names the target. Statements run one at a time on it, because measuring two at once would measure
-neither. Errors are problem details (RFC 9457) and never echo SQL.
+The process that answers requests does no rewriting: worker processes do, one of which it starts beside itself.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from typing import Any, Literal
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from fastapi import FastAPI, Request, Response
 
+from api import problems
+from api.access import first_key
+from api.context import Service
+from api.oidc import check_issuer
+from api.routes import ROUTERS
+from api.workers import LocalWorkers
 from rewriter import __version__
-from rewriter.engines import connect, without_credentials
-from rewriter.errors import EngineError, InputError, RewriterError, StoreError, TargetError, UsageError
-from rewriter.pipeline import EFFORTS, rewrite
-from rewriter.records import VerdictKind
-from rewriter.report import to_json
+from rewriter.errors import StoreError
+from rewriter.service.targets import registered
+from rewriter.service.vault import vault_of
 from rewriter.settings import Settings
 from rewriter.store import Store
+from rewriter.store.tables import DEFAULT_TENANT
 
-MAX_BODY = 512 * 1024  # bytes; the guard's own limit on a statement is lower
+log = logging.getLogger(__name__)
 
-
-class RewriteRequest(BaseModel):
-    """A statement to rewrite."""
-
-    sql: str = Field(description="exactly one SELECT or set operation", examples=["SELECT count(*) FROM orders"])
-    require: VerdictKind = Field(VerdictKind.TESTED, description="weakest verdict accepted")
-    effort: Literal["quick", "normal", "thorough"] = Field("normal", description="how long to search, verify and time")
-    timeout: float = Field(60.0, gt=0, le=3600, description="seconds one run of a query may take on the target")
+MAX_BODY = 2 * 1024 * 1024  # bytes; uploaded logs have a limit of their own
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application for ``settings`` (read from the environment when not given). Raises UsageError."""
     chosen = settings or Settings.load()
-    measuring = threading.Lock()
+    check_issuer(chosen)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.store = Store(chosen.store_url)
-        yield
-        app.state.store.close()
+        service = _opened(chosen)
+        app.state.service = service
+        workers = LocalWorkers(chosen)
+        workers.start()
+        try:
+            yield
+        finally:
+            workers.stop()
+            service.close()
 
-    app = FastAPI(title="rewriter", version=__version__, lifespan=lifespan, max_body_size=MAX_BODY)
+    app = FastAPI(
+        title="rewriter",
+        version=__version__,
+        lifespan=lifespan,
+        description="Rewrites slow SQL queries into faster ones, with evidence that they are equivalent.",
+        # Spans tell routes and times; validation errors and exceptions could quote SQL.
+        telemetry={"logs": False},
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
 
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        """The process is alive."""
-        return {"status": "ok", "version": __version__}
-
-    @app.get("/readyz")
-    def readyz() -> dict[str, str]:
-        """The target answers."""
-        with contextlib.closing(connect(_target(chosen))) as engine:
-            return {"status": "ready", "engine": engine.name}
-
-    @app.post("/v1/rewrites")
-    def create_rewrite(body: RewriteRequest, request: Request) -> dict[str, Any]:
-        """Rewrite one statement and answer with the report (see rewriter/report/schema.json)."""
-        policy = replace(EFFORTS[body.effort], require=body.require, timeout=body.timeout)
-        with measuring, contextlib.closing(connect(_target(chosen))) as engine:
-            report = rewrite(body.sql, engine, policy=policy, target=without_credentials(_target(chosen)))
-        store: Store = request.app.state.store
-        document = to_json(report)
-        return {"id": store.record(report, document), **document}
-
-    @app.exception_handler(RewriterError)
-    async def problem(_: Request, error: RewriterError) -> JSONResponse:
-        return _problem(_status(error), error.code, error.message, error.hint)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        places = sorted({".".join(str(part) for part in entry["loc"]) for entry in error.errors()})
-        return _problem(422, "bad-request", f"not a valid request: {', '.join(places)}", "see /openapi.json")
+    @app.middleware("http")
+    async def measured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        start = time.perf_counter()
+        status = 500
+        try:
+            response = await call_next(request)
+            status = response.status_code
+            for name, value in SECURITY_HEADERS.items():
+                response.headers.setdefault(name, value)
+            return response
+        finally:
+            route = getattr(request.scope.get("route"), "path", "unknown")
+            metrics = request.app.state.service.metrics
+            metrics.requests.labels(request.method, route, str(status)).inc()
+            metrics.seconds.labels(route).observe(time.perf_counter() - start)
 
     return app
 
 
-def _target(settings: Settings) -> str:
-    if settings.target is None:
-        raise UsageError("the service has no target", hint="set REWRITER_TARGET to a database URL")
-    return settings.target.get_secret_value()
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
 
 
-def _status(error: RewriterError) -> int:
-    if isinstance(error, InputError):
-        return 422
-    if isinstance(error, TargetError):
-        return 503
-    if isinstance(error, EngineError):
-        return 422
-    return 503 if isinstance(error, StoreError) else 500
-
-
-def _problem(status: int, code: str, detail: str, hint: str) -> JSONResponse:
-    body = {"type": f"urn:rewriter:problem:{code}", "title": code, "status": status, "detail": detail, "hint": hint}
-    return JSONResponse(body, status, media_type="application/problem+json")
+def _opened(settings: Settings) -> Service:
+    """The store with its first key and the operator's own target. Raises StoreError, UsageError."""
+    store = Store(settings.store_url)
+    try:
+        vault = vault_of(settings)
+        key = first_key(store, settings)
+        if key is not None:
+            # Once, and only on the terminal of whoever starts the service for the first time.
+            print(f"first admin key (shown this once): {key}", flush=True)  # noqa: T201
+        if settings.target_url is not None:
+            record = registered(
+                "default", "env:REWRITER_TARGET", tenant=DEFAULT_TENANT, settings=settings, vault=vault, runs=True
+            )
+            targets = store.targets(DEFAULT_TENANT)
+            known = targets.find("default")
+            if known is None or known.shown != record.shown or known.place != record.place:
+                targets.add(record, "operator", replace=True)
+        return Service(settings, store, vault)
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            store.close()
+        raise

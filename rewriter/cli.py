@@ -24,6 +24,7 @@ from rewriter.candidates import Experience, default_sources
 from rewriter.cli_batch import batch_command
 from rewriter.cli_llm import BaseUrlOption, ModelOption, ModeOption, StrategyOption, llm_app, settings_with, sources_for
 from rewriter.cli_rules import rules_app
+from rewriter.cli_service import serve_command, worker_command
 from rewriter.cli_support import (
     EXIT_REFUTED,
     EXIT_UNKNOWN,
@@ -71,6 +72,8 @@ app = typer.Typer(
 app.add_typer(rules_app, name="rules")
 app.add_typer(llm_app, name="llm")
 app.command("batch")(batch_command)
+app.command("serve")(serve_command)
+app.command("worker")(worker_command)
 
 TargetOption = Annotated[
     str | None,

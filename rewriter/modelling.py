@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rewriter.candidates.base import CandidateSource
@@ -49,23 +49,42 @@ def endpoint_of(settings: Settings) -> Endpoint | None:
     return Endpoint(settings.model_url, settings.model, settings.model_key, prices, settings.model_timeout)
 
 
+@dataclass(frozen=True)
+class Payer:
+    """On whose account a model is asked: a tenant's key, what it may still spend, and who keeps its ledger."""
+
+    tenant: str
+    limit: Limit
+    spend: Callable[[int, float], None]
+
+
 @contextlib.contextmanager
-def opened(settings: Settings, mode: Mode = Mode.CACHE) -> Iterator[tuple[Model, ModelRecords]]:
-    """The model of the settings, with the budget of one query and of the day, and its part of the store. Raises
-    UsageError, StoreError."""
+def opened(
+    settings: Settings, mode: Mode = Mode.CACHE, payer: Payer | None = None
+) -> Iterator[tuple[Model, ModelRecords]]:
+    """The model of the settings, with the budget of one query, of the day and of a payer, and its part of the store.
+    Raises UsageError, StoreError."""
     endpoint = endpoint_of(settings)
     if endpoint is None:
         raise UsageError("no model", hint="pass --model NAME or set REWRITER_MODEL")
     with contextlib.closing(Store(settings.store_url)) as store:
-        records = store.models()
+        records = store.models(tenant=payer.tenant) if payer is not None else store.models()
         tokens, cost = records.spent()
         limits = {
             "query": Limit(settings.model_tokens, settings.model_cost),
             "day": Limit(settings.model_day_tokens, settings.model_day_cost, tokens, cost),
         }
+        if payer is not None:
+            limits["key"] = payer.limit
+
+        def spend(tokens: int, cost: float) -> None:
+            records.spend(tokens, cost)
+            if payer is not None:
+                payer.spend(tokens, cost)
+
         known = records.capabilities(endpoint.base_url, endpoint.model)
         able = Capabilities(**{name: there for name, there in known.items() if name in _KNOWN}) if known else None
-        model = Model(endpoint, Purse(limits, records.spend), StoredExchanges(records), mode, able)
+        model = Model(endpoint, Purse(limits, spend), StoredExchanges(records), mode, able)
         try:
             yield model, records
         finally:
@@ -86,11 +105,15 @@ def _remember(records: ModelRecords, endpoint: Endpoint, able: Capabilities) -> 
 
 @contextlib.contextmanager
 def model_sources(
-    names: Sequence[str], settings: Settings, told: Callable[[str], None], mode: Mode = Mode.CACHE
+    names: Sequence[str],
+    settings: Settings,
+    told: Callable[[str], None],
+    mode: Mode = Mode.CACHE,
+    payer: Payer | None = None,
 ) -> Iterator[list[CandidateSource]]:
     """The strategies with these names, all under one budget. ``told`` hears why the model could not be used. An
     endpoint that was never probed is probed first. Raises UsageError, StoreError."""
-    with opened(settings, mode) as (model, records):
+    with opened(settings, mode, payer) as (model, records):
         terms = Terms(model, settings.model_mask_names, settings.model_seconds, told)
         sources = strategies(names, terms, knowledge_of(records))
         if mode is not Mode.REPLAY and records.capabilities(model.endpoint.base_url, model.endpoint.model) is None:

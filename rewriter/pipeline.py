@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from rewriter.assess import Assessor, Entrant
 from rewriter.candidates import default_sources
-from rewriter.candidates.base import Budget, CandidateSource, Depth
+from rewriter.candidates.base import Budget, CandidateSource, Depth, Draft
 from rewriter.choose import ChoicePolicy, decide
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
@@ -161,6 +161,21 @@ def rewrite(
     return job.run(sql, default_sources() if sources is None else sources, also or {}, target)
 
 
+def _fared(candidate: Candidate | Draft, feedback: Feedback) -> dict[str, object]:
+    """How a candidate fared, for programs: no SQL, and no reason, which may quote some."""
+    verdict = feedback.verdict
+    return {
+        "candidate": candidate.id,
+        "source": candidate.source,
+        "rules": [step.rule for step in candidate.steps],
+        "rejected": feedback.rejected is not None,
+        "verdict": verdict.kind.value if verdict is not None else None,
+        "seconds": feedback.seconds,
+        "stopped_after": feedback.stopped_after,
+        "cost": feedback.cost,
+    }
+
+
 class _Job:
     """One rewrite in progress. Holds what the stages hand to each other."""
 
@@ -253,11 +268,12 @@ class _Job:
                         break
                 known.add(proposal.candidate.id)
                 self.seen = len(known)
+                feedback = assessor.assess(proposal)
                 if proposal.depth is not Depth.PLAN:
                     tried += 1
                     message = f"{self.seen} found, {tried} tried, {assessor.screened} passed screening"
-                    self.progress(Event("candidates", message, tried, self.policy.candidates))
-                feedback = assessor.assess(proposal)
+                    fared = _fared(proposal.candidate, feedback)
+                    self.progress(Event("candidates", message, tried, self.policy.candidates, fared))
         racers = assessor.racers(self.policy.racers)
         self.losers.extend(assessor.losers)
         for reason, times in Counter(reason for _, reason in assessor.refused).items():

@@ -300,12 +300,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Event:
-    """Progress of long work in one ``stage`` (parse, candidates, verify, measure); ``total`` 0: unknown."""
+    """Progress of long work in one ``stage`` (parse, candidates, verify, measure); ``total`` 0: unknown. ``data`` tells
+    programs how a single candidate fared."""
 
     stage: str
     message: str
     done: int = 0
     total: int = 0
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 Progress = Callable[[Event], None]

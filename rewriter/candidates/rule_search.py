@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -65,27 +65,31 @@ class _Task:
 
 
 class RuleSearch:
-    """Candidates from the executable rules of the catalogue. ``experience`` orders them by what paid before."""
+    """Candidates from the executable rules of the catalogue. ``experience`` orders them by what paid before,
+    ``without`` names rules that are not to be used."""
 
     name = "rules"
 
-    def __init__(self, experience: Experience | None = None) -> None:
+    def __init__(self, experience: Experience | None = None, without: Collection[str] = ()) -> None:
         self.experience = experience or Experience()
+        self.without = frozenset(without)
 
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        yield from _Search(query, facts, budget, self.experience).run(original)
+        yield from _Search(query, facts, budget, self.experience, self.without).run(original)
 
 
 class _Search:
-    def __init__(self, query: Query, facts: Facts, budget: Budget, experience: Experience) -> None:
+    def __init__(
+        self, query: Query, facts: Facts, budget: Budget, experience: Experience, without: frozenset[str]
+    ) -> None:
         self.query = query
         self.facts = facts
         self.budget = budget
         self.experience = experience
         self.deadline = time.monotonic() + budget.seconds
-        self.rules = executable(query.dialect, facts.version)
+        self.rules = tuple(rule for rule in executable(query.dialect, facts.version) if rule.name not in without)
         self.queue: list[_Task] = []
         self.seen = {_fingerprint(query.tree, query.dialect)}
         self.plans: set[str] = set()

@@ -13,7 +13,7 @@ from rewriter.parse import postgres_grammar
 from rewriter.parse.determinism import reasons
 from rewriter.parse.functions import check_function, check_functions
 from rewriter.parse.guard import allow_recursion, check_text, too_deep
-from rewriter.parse.keys import group_key, rewrite_key
+from rewriter.parse.keys import exact_key, group_key, named_tables, rewrite_key
 from rewriter.parse.lexical import without_terminator
 from rewriter.parse.names import output_names, with_output_names
 from rewriter.parse.parameters import describe, normalise
@@ -23,7 +23,7 @@ from rewriter.parse.statement import parse_statement
 from rewriter.parse.views import expand_views
 from rewriter.records import Query
 
-__all__ = ["catalog_of", "named", "parse", "parse_candidate", "read_schema"]
+__all__ = ["catalog_of", "exact_key", "named", "named_tables", "parse", "parse_candidate", "read_schema"]
 
 
 def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
@@ -54,7 +54,7 @@ def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
             catalog=catalog,
             columns=tuple(qualified.named_selects),
             group_key=group_key(statement, tree, catalog.dialect),
-            rewrite_key=rewrite_key(folded, catalog),
+            rewrite_key=rewrite_key(folded, stated, catalog),
             parameters=describe(tree, markers, catalog.dialect),
             nondeterminism=reasons(qualified),
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import pgparse
 from sqlglot import exp
 
-from rewriter.catalog import Catalog
+from rewriter.catalog import Catalog, Table
+from rewriter.records import Query
 
 VERIFIER_VERSION = 1  # raised when a verdict of an older verifier must not be relied on any more
 
@@ -27,8 +29,16 @@ def group_key(statement: str, tree: exp.Query, dialect: str) -> str:
     return hashlib.sha256(template.sql(dialect=dialect, comments=False).encode()).hexdigest()[:16]
 
 
-def rewrite_key(tree: exp.Query, catalog: Catalog) -> str:
-    """SHA-256 (64 hex digits) of the exact statement and all that a verdict rests on.
+def named_tables(trees: Iterable[exp.Query], catalog: Catalog) -> list[Table]:
+    """The catalog's relations that the trees name. A CTE of a relation's name counts as that relation: one too many
+    errs on the safe side."""
+    found = {catalog.find(node.name, node.db or None) for tree in trees for node in tree.find_all(exp.Table)}
+    return sorted((table for table in found if table is not None), key=lambda table: (table.schema or "", table.name))
+
+
+def rewrite_key(tree: exp.Query, stated: exp.Query, catalog: Catalog) -> str:
+    """SHA-256 (64 hex digits) of the exact statement ``tree`` and all that a verdict rests on: the relations that it
+    names, and those that its views (expanded in ``stated``) name.
 
     Only literals that are compared with something become typed placeholders, numbered by value, so that literals that
     are equal to each other in one statement are equal in the other too. Literals elsewhere (LIMIT, ordinals, LIKE
@@ -45,10 +55,18 @@ def rewrite_key(tree: exp.Query, catalog: Catalog) -> str:
     body = {
         "shape": shape.sql(dialect=catalog.dialect, comments=False, normalize=False),
         "dialect": catalog.dialect,
-        "catalog": catalog.hash,
+        "catalog": catalog.restricted_to(named_tables((tree, stated), catalog)).hash,
         "verifier": VERIFIER_VERSION,
     }
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def exact_key(query: Query) -> str:
+    """SHA-256 (64 hex digits) of the statement with its literals, however it is formatted, and all that a verdict rests
+    on."""
+    text = query.stated.sql(dialect=query.dialect, comments=False)
+    body = [query.rewrite_key, text]
+    return hashlib.sha256(json.dumps(body).encode()).hexdigest()
 
 
 def _is_compared(literal: exp.Literal) -> bool:

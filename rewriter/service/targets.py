@@ -10,13 +10,14 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from rewriter.catalog import Catalog
 from rewriter.engines import connect, without_credentials
 from rewriter.engines.base import Engine, Limits
 from rewriter.engines.plan_only import PlanOnly
 from rewriter.errors import NotFound, RewriterError, TargetError, UsageError
+from rewriter.service.currency import refresh
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store
@@ -60,9 +61,7 @@ def url_of(record: TargetRecord, settings: Settings, vault: Vault) -> str:
         return _referenced(record.reference, settings)
     if record.sealed is None:
         raise UsageError(f"the target {record.name!r} has no URL", hint="register it anew")
-    url = vault.open(record.sealed, f"{record.tenant}/{record.name}")
-    check_url(url, settings)  # again: the host's address may be another one by now
-    return url
+    return check_url(vault.open(record.sealed, f"{record.tenant}/{record.name}"), settings)
 
 
 @contextlib.contextmanager
@@ -84,13 +83,13 @@ def found(store: Store, tenant: str, name: str) -> TargetRecord:
 def look(store: Store, record: TargetRecord, engine: Engine) -> Seen:
     """Read the target's catalog, remember what was found, and take back whatever rested on another catalog. Raises
     TargetError, StoreError."""
-    catalog = engine.catalog()
     version = version_of(engine)
-    targets = store.targets(record.tenant)
-    targets.checked(
+    catalog = engine.catalog()
+    refresh(store, record, catalog)
+    # Last, so that whoever finds this catalog in the store finds the evidence held against it too.
+    store.targets(record.tenant).checked(
         record.name, dialect=engine.dialect, engine=engine.name, catalog_hash=catalog.hash, catalog_version=version
     )
-    store.reviews(record.tenant).invalidate(record.name, catalog.hash, "the target's catalog has changed")
     return Seen(catalog, engine.name, version)
 
 
@@ -124,9 +123,9 @@ def place_of(url: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def check_url(url: str, settings: Settings) -> None:
-    """Whether a URL that came through the API may be used at all. Raises UsageError naming what is not allowed, and
-    never the URL.
+def check_url(url: str, settings: Settings) -> str:
+    """A URL that came through the API, made safe to connect to. Raises UsageError naming what is not allowed, and never
+    the URL.
 
     It reaches Postgres over the network, with nothing but harmless parameters, and never an address that clouds keep
     for their metadata; or a DuckDB file below REWRITER_FILES.
@@ -138,8 +137,7 @@ def check_url(url: str, settings: Settings) -> None:
     except ValueError:
         raise UsageError("the target's URL cannot be read") from None
     if parts.scheme == "duckdb":
-        inside(parts.path if not parts.netloc else f"{parts.netloc}{parts.path}", settings)
-        return
+        return f"duckdb://{inside(f'{parts.netloc}{parts.path}', settings)}"
     if parts.scheme not in ("postgresql", "postgres"):
         raise UsageError("a target is postgresql://... or duckdb:///FILE", hint="or env:NAME, set by the operator")
     strange = sorted({name for name, _ in parameters if name not in ALLOWED})
@@ -150,7 +148,9 @@ def check_url(url: str, settings: Settings) -> None:
         )
     if not host or "," in host or "%2f" in host.lower():
         raise UsageError("a target's URL names one host", hint="sockets are for targets named by env:NAME")
-    _check_host(host, port or 5432, settings)
+    # The address that was checked is the one that is used: the name could mean another one by then.
+    address = _check_host(host, port or 5432, settings)
+    return parts._replace(query=urlencode([*parameters, ("hostaddr", address)])).geturl()
 
 
 def inside(path: str, settings: Settings) -> Path:
@@ -169,11 +169,11 @@ def inside(path: str, settings: Settings) -> Path:
     return resolved
 
 
-def _check_host(host: str, port: int, settings: Settings) -> None:
+def _check_host(host: str, port: int, settings: Settings) -> str:
+    """One address of the host, all of which may be used. Raises UsageError."""
     try:
-        addresses = {
-            ipaddress.ip_address(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        }
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [ipaddress.ip_address(entry[4][0]) for entry in entries]
     except (OSError, ValueError):
         raise UsageError("the target's host is not known") from None
     for address in addresses:
@@ -184,6 +184,7 @@ def _check_host(host: str, port: int, settings: Settings) -> None:
             raise UsageError(
                 "the target's host has a private address", hint="the operator can set REWRITER_PRIVATE_TARGETS=true"
             )
+    return str(addresses[0])
 
 
 def _referenced(reference: str, settings: Settings) -> str:

@@ -85,6 +85,12 @@ class Store:
             entry = session.scalar(select(Rewrite).where(Rewrite.tenant == tenant, Rewrite.id == identifier))
             return dict(entry.report) if entry is not None else None
 
+    def catalog_hash(self, identifier: str, *, tenant: str = DEFAULT_TENANT) -> str | None:
+        """The hash of the catalog that one entry was made on."""
+        with self._session() as session:
+            query = select(Rewrite.catalog_hash).where(Rewrite.tenant == tenant, Rewrite.id == identifier)
+            return session.scalar(query)
+
     def rule_trials(self, *, tenant: str = DEFAULT_TENANT) -> dict[tuple[str, str, str], tuple[int, int, float]]:
         """By (rule, dialect, shape): trials, wins and the orders of magnitude of time gained in these."""
         with self._session() as session:

@@ -117,10 +117,7 @@ class Jobs:
                             code="idempotency-conflict",
                         )
                     return _record(session.get_one(Job, known.job_id)), False
-            row = Job(id=uuid.uuid4().hex, tenant=self.tenant, **_values(job))
-            session.add(row)
-            session.flush()
-            session.add(JobEvent(tenant=self.tenant, job_id=row.id, kind=QUEUED, body={}))
+            row = self.add(session, job)
             if idempotency_key is not None:
                 session.add(
                     Idempotency(
@@ -135,6 +132,14 @@ class Jobs:
             return _record(row), True
 
         return again(self.sessions, add)
+
+    def add(self, session: Session, job: NewJob) -> Job:
+        """Submit a job inside a transaction that does more."""
+        row = Job(id=uuid.uuid4().hex, tenant=self.tenant, **_values(job))
+        session.add(row)
+        session.flush()
+        session.add(JobEvent(tenant=self.tenant, job_id=row.id, kind=QUEUED, body={}))
+        return row
 
     def find(self, identifier: str) -> JobRecord | None:
         with self.sessions() as session:
@@ -383,6 +388,12 @@ class Queue:
         with self.sessions() as session:
             rows = session.scalars(select(Worker).where(Worker.seen > now - within).order_by(Worker.id))
             return [(row.id, now - row.seen, row.job_id) for row in rows]
+
+    def numbers(self) -> list[tuple[str, str, int]]:
+        """(kind, state, jobs) of all tenants."""
+        with self.sessions() as session:
+            rows = session.execute(select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state))
+            return [(kind, state, int(number)) for kind, state, number in rows]
 
     def waiting(self) -> list[tuple[str, str]]:
         """(id, place) of all jobs that wait."""

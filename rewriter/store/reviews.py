@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from rewriter.errors import Conflict
 from rewriter.store.access import note
 from rewriter.store.database import Sessions, again
 from rewriter.store.service_tables import Review
-from rewriter.store.tables import Rewrite
+from rewriter.store.tables import Rewrite, StoredQuery
 
 WAITING, APPROVED, REJECTED, DISABLED = "waiting", "approved", "rejected", "disabled"
 CURRENT, INVALID, REMEASURE = "current", "invalid", "remeasure"
@@ -30,6 +30,7 @@ class ReviewRecord:
     rewrite_key: str
     exact_key: str
     catalog_hash: str
+    tables: Sequence[Sequence[str | None]]
     rows: float | None
     state: str
     mode: str
@@ -60,6 +61,12 @@ class Reviews:
         with self.sessions() as session:
             row = session.scalar(select(Review).filter_by(tenant=self.tenant, job_id=job_id))
             return None if row is None else _record(row)
+
+    def of(self, job_ids: Sequence[str]) -> dict[str, ReviewRecord]:
+        """By job."""
+        query = select(Review).where(Review.tenant == self.tenant, Review.job_id.in_(job_ids))
+        with self.sessions() as session:
+            return {row.job_id: _record(row) for row in session.scalars(query)}
 
     def listed(
         self, *, state: str | None = None, target: str | None = None, currency: str | None = None, limit: int = 200
@@ -117,28 +124,16 @@ class Reviews:
 
         return again(self.sessions, change)
 
-    def invalidate(self, target: str, catalog_hash: str, reason: str) -> list[str]:
-        """Evidence that rests on another catalog than this one holds no longer; the jobs it concerns."""
-
-        def change(session: Session) -> list[str]:
-            stale = (
-                Review.tenant == self.tenant,
-                Review.target == target,
-                Review.catalog_hash != catalog_hash,
-                Review.currency != INVALID,
-            )
-            found = list(session.scalars(select(Review.job_id).where(*stale)))
-            session.execute(
-                update(Review)
-                .where(*stale)
-                .values(currency=INVALID, currency_reason=reason)
-                .execution_options(synchronize_session=False)
-            )
-            for job_id in found:
-                note(session, self.tenant, "service", "rewrite.invalidate", job_id, {"reason": reason})
-            return found
-
-        return again(self.sessions, change)
+    def standing(self, target: str) -> list[tuple[ReviewRecord, str]]:
+        """The reviews whose evidence has held so far, each with its original statement."""
+        query = (
+            select(Review, StoredQuery.text)
+            .join(Rewrite, Rewrite.id == Review.rewrite_id)
+            .join(StoredQuery, StoredQuery.id == Rewrite.query_id)
+            .where(Review.tenant == self.tenant, Review.target == target, Review.currency != INVALID)
+        )
+        with self.sessions() as session:
+            return [(_record(row), text) for row, text in session.execute(query)]
 
     def mark(self, job_id: str, *, currency: str, reason: str) -> None:
         with self.sessions() as session:

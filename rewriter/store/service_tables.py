@@ -179,6 +179,7 @@ class Review(Base):
     rewrite_key: Mapped[str] = mapped_column(String(64))
     exact_key: Mapped[str] = mapped_column(String(64))
     catalog_hash: Mapped[str] = mapped_column(String(64))
+    tables: Mapped[list[Any]] = mapped_column(JSON)
     rows: Mapped[float | None] = mapped_column(Float)
     state: Mapped[str] = mapped_column(String(16), default="waiting")
     mode: Mapped[str] = mapped_column(String(16), default="shadow")

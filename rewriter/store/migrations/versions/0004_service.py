@@ -133,6 +133,7 @@ def upgrade() -> None:
         sa.Column("rewrite_key", sa.String(64), nullable=False),
         sa.Column("exact_key", sa.String(64), nullable=False),
         sa.Column("catalog_hash", sa.String(64), nullable=False),
+        sa.Column("tables", sa.JSON, nullable=False),
         sa.Column("rows", sa.Float),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("mode", sa.String(16), nullable=False),

@@ -1,0 +1,153 @@
+"""Who calls: API keys, bearer tokens of an OIDC issuer, and what each role may do."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.context import Service, service_of
+from api.oidc import claims_of
+from rewriter.errors import Forbidden, Unauthenticated, UsageError
+from rewriter.service.vault import digest
+from rewriter.settings import Settings
+from rewriter.store import Store
+from rewriter.store.access import KeyRecord
+from rewriter.store.tables import DEFAULT_TENANT
+
+VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
+ROLES = (VIEWER, OPERATOR, ADMIN)  # each may do what those before it may
+MARK = "rk"
+
+_bearer = HTTPBearer(auto_error=False, description="an API key (rk_...), or a token of the configured OIDC issuer")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever makes a request. ``actor`` is the visible part of the key, or the subject of the token."""
+
+    tenant: str
+    actor: str
+    role: str
+    rate: int | None = None
+
+    def may(self, role: str) -> bool:
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+def needs(role: str) -> Callable[..., Caller]:
+    """A dependency: the caller, who must have this role or a higher one. Raises Unauthenticated, Forbidden,
+    TooManyRequests."""
+
+    def caller(
+        request: Request,
+        response: Response,
+        service: Annotated[Service, Depends(service_of)],
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> Caller:
+        found = identify(given.credentials if given is not None else None, service)
+        allowance = service.limiter.take(f"{found.tenant}/{found.actor}", found.rate)
+        response.headers.update(allowance.headers)
+        if not found.may(role):
+            raise Forbidden(f"this needs the role {role}", hint=f"the caller's role is {found.role}")
+        request.state.caller = found
+        return found
+
+    caller.role = role  # type: ignore[attr-defined]  # the authorisation matrix reads it
+    return caller
+
+
+Viewer = Annotated[Caller, Depends(needs(VIEWER))]
+Operator = Annotated[Caller, Depends(needs(OPERATOR))]
+Admin = Annotated[Caller, Depends(needs(ADMIN))]
+
+
+def identify(credentials: str | None, service: Service) -> Caller:
+    """Raises Unauthenticated."""
+    if not credentials:
+        raise Unauthenticated("no key was given", hint="send the header Authorization: Bearer KEY")
+    if credentials.startswith(f"{MARK}_"):
+        return _of_key(credentials, service.store)
+    if service.settings.oidc_issuer is not None:
+        return _of_token(credentials, service.settings)
+    raise _invalid()
+
+
+def _of_key(credentials: str, store: Store) -> Caller:
+    parts = credentials.split("_")
+    found = store.access().key(parts[1]) if len(parts) == 3 else None
+    # Compared also when there is no such key, so that time does not tell which visible parts exist.
+    same = hmac.compare_digest(found.digest if found is not None else digest(""), digest(credentials))
+    if found is None or not same or found.revoked is not None:
+        raise _invalid()
+    return Caller(found.tenant, found.id, found.role, found.rate)
+
+
+def _of_token(credentials: str, settings: Settings) -> Caller:
+    claims = claims_of(credentials, settings)
+    role = claims.get(settings.oidc_role_claim)
+    if role not in ROLES:
+        raise Unauthenticated("the token names no role of this service")
+    tenant = str(claims.get(settings.oidc_tenant_claim) or DEFAULT_TENANT)
+    return Caller(tenant[:64], f"oidc:{claims['sub']}"[:128], str(role))
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("the key is not valid", hint="it may have been revoked; an admin can make a new one")
+
+
+def new_key(
+    tenant: str,
+    name: str,
+    role: str,
+    by: str,
+    *,
+    rate: int | None = None,
+    day_tokens: int | None = None,
+    day_cost: float | None = None,
+) -> tuple[str, KeyRecord]:
+    """The key to hand out, which is kept nowhere, and its record. 256 random bits."""
+    visible = secrets.token_hex(6)
+    key = f"{MARK}_{visible}_{secrets.token_hex(32)}"
+    return key, record_of(key, tenant, name, role, by, rate=rate, day_tokens=day_tokens, day_cost=day_cost)
+
+
+def record_of(
+    key: str,
+    tenant: str,
+    name: str,
+    role: str,
+    by: str,
+    *,
+    rate: int | None = None,
+    day_tokens: int | None = None,
+    day_cost: float | None = None,
+) -> KeyRecord:
+    visible = key.split("_")[1]
+    return KeyRecord(visible, tenant, name, role, digest(key), rate, day_tokens, day_cost, time.time(), by, None, None)
+
+
+def first_key(store: Store, settings: Settings) -> str | None:
+    """The admin key of a store that has no keys yet, to be shown once; None when there are keys already, or when the
+    operator has chosen it. Raises UsageError."""
+    access = store.access()
+    if access.any_key():
+        return None
+    chosen = settings.admin_key.get_secret_value() if settings.admin_key is not None else None
+    if chosen is not None:
+        parts = chosen.split("_")
+        if len(parts) != 3 or parts[0] != MARK or not parts[1].isalnum() or len(parts[2]) < 32 or len(parts[1]) > 16:
+            raise UsageError(
+                "REWRITER_ADMIN_KEY has not the form of a key", hint="rk_NAME_SECRET, the secret 32 characters or more"
+            )
+        access.add_key(record_of(chosen, DEFAULT_TENANT, "first admin", ADMIN, "operator"))
+        return None
+    key, record = new_key(DEFAULT_TENANT, "first admin", ADMIN, "first start")
+    access.add_key(record)
+    return key

@@ -1,0 +1,124 @@
+"""Problem details (RFC 9457). The type is stable, the detail never quotes SQL or literals."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from rewriter.errors import (
+    AccessError,
+    BudgetExceeded,
+    Conflict,
+    EngineError,
+    Forbidden,
+    InputError,
+    ModelError,
+    NotFound,
+    RewriterError,
+    StoreError,
+    TargetError,
+    TooManyRequests,
+)
+
+log = logging.getLogger(__name__)
+
+PREFIX = "urn:rewriter:problem:"
+MEDIA = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What every failed request answers."""
+
+    type: str = Field(description="a stable name of the problem", examples=[f"{PREFIX}not-found"])
+    title: str
+    status: int
+    detail: str = Field(description="what was wrong and where; never SQL or literals")
+    hint: str = Field("", description="what to do")
+
+
+_STATUS: tuple[tuple[type[RewriterError], int], ...] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (InputError, 422),
+    (Forbidden, 403),
+    (TooManyRequests, 429),
+    (AccessError, 401),
+    (BudgetExceeded, 402),
+    (ModelError, 503),
+    (TargetError, 503),
+    (EngineError, 422),
+    (StoreError, 503),
+)
+
+_NAMES = {
+    401: "No valid key",
+    403: "The key's role does not allow it",
+    404: "Not there, or not for this caller",
+    409: "Does not fit with what was done before",
+    413: "The body is too large",
+    422: "The request cannot be used",
+    429: "Too many requests",
+    503: "The store or the target is not to be had",
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "model": Problem,
+        "description": name,
+        "content": {MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, name in _NAMES.items()
+}
+
+
+def install(app: FastAPI) -> None:
+    """Let every failure of ``app`` be answered by a problem."""
+
+    @app.exception_handler(RewriterError)
+    async def failed(_: Request, error: RewriterError) -> JSONResponse:
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        headers = {}
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, TooManyRequests):
+            headers["Retry-After"] = str(max(1, math.ceil(error.wait)))
+        return problem(status, error.code, error.message, error.hint, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        # The places only: what stands there may be SQL, and a member's name may be anything.
+        places = sorted({_place(entry["loc"]) for entry in error.errors()})
+        what = f"not a valid request: {', '.join(places)[:300]}"
+        return problem(422, "bad-request", what, "see /openapi.json")
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status_code, "http")
+        headers = dict(error.headers or {})
+        return problem(error.status_code, code, str(error.detail), "", headers)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        # Not its text, which may quote SQL: the type and the place are enough to find it.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else "?"
+        log.error("internal error in %s: %s at %s", request.url.path, type(error).__name__, where)
+        return problem(500, "internal", "something went wrong in the service", "its log says where")
+
+
+def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
+    body = Problem(type=PREFIX + code, title=code.replace("-", " "), status=status, detail=detail, hint=hint)
+    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA)
+
+
+def _place(location: tuple[Any, ...]) -> str:
+    known = [str(part) for part in location if isinstance(part, int) or str(part).replace("_", "").isalnum()]
+    return ".".join(part[:40] for part in known)

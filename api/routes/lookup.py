@@ -1,0 +1,76 @@
+"""For applications: lookups, and what their clients tell back. Snapshots are in ``snapshots``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.access import Viewer
+from api.context import TheService
+from api.problems import ANSWERS
+from rewriter.service.orders import Name, ParameterValue, Statement
+
+router = APIRouter(prefix="/v1", tags=["applications"], responses=ANSWERS)
+
+
+class LookupOrder(BaseModel):
+    """A statement as the application is about to run it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sql: Statement
+    target: Name = "default"
+    parameters: list[ParameterValue] = Field([], max_length=1000)
+
+
+class LookupView(BaseModel):
+    """``sql`` is the rewrite where ``found``. Otherwise ``why``: unknown; disabled (the target's switch); values (it
+    was verified for other parameter values only); literals (the shape is known with other literals: have it verified)."""
+
+    found: bool
+    why: Literal["found", "unknown", "disabled", "values", "literals"]
+    rewrite: str | None = Field(None, description="id of the rewrite, to read its evidence")
+    sql: str | None = None
+    verdict: str | None = None
+    mode: Literal["shadow", "canary", "on"] | None = None
+
+
+@router.post("/lookup")
+def look_up(order: LookupOrder, service: TheService, caller: Viewer) -> LookupView:
+    """The approved rewrite of a statement, from what is known: nothing is searched, and no model is asked."""
+    answer = _answer(order, service, caller.tenant)
+    service.metrics.lookups.labels(answer.why).inc()
+    return answer
+
+
+def _answer(order: LookupOrder, service: TheService, tenant: str) -> LookupView:
+    target = service.store.targets(tenant).find(order.target)
+    if target is not None and not target.enabled:
+        return LookupView(found=False, why="disabled")
+    found = service.lookups.answer(tenant, order.target, order.sql)
+    if found.review is None:
+        alike = found.alike
+        if alike is None or alike.state in ("rejected", "disabled"):
+            return LookupView(found=False, why="unknown")
+        why: Literal["unknown", "literals"] = "literals" if alike.usable else "unknown"
+        return LookupView(found=False, why=why, rewrite=alike.job_id)
+    report = service.store.rewrite(found.review.rewrite_id, tenant=tenant) or {}
+    if found.parameters and not _observed(report, order.parameters):
+        return LookupView(found=False, why="values", rewrite=found.review.job_id)
+    return LookupView(
+        found=True,
+        why="found",
+        rewrite=found.review.job_id,
+        sql=report["chosen"]["sql"],
+        verdict=report["verdict"]["kind"],
+        mode=found.review.mode,  # type: ignore[arg-type]
+    )
+
+
+def _observed(report: dict[str, Any], values: list[Any]) -> bool:
+    """Whether a verdict holds for these parameter values: a proof is about all of them, tests about those given."""
+    if report["verdict"]["kind"] == "proved":
+        return True
+    return list(values) in [list(one) for one in report.get("parameter_sets", [])]

@@ -1,0 +1,49 @@
+"""Verifications: whether two queries always return the same, and how that is known."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
+
+from api.access import Operator, Viewer
+from api.context import TheService
+from api.problems import ANSWERS
+from api.submitting import IdempotencyHeader, PreferHeader, ended, headers_of, submit, wait_of
+from api.wire import JobView, job_view
+from rewriter.errors import NotFound, UsageError
+from rewriter.service.orders import VerificationOrder
+
+router = APIRouter(prefix="/v1/verifications", tags=["verifications"], responses=ANSWERS)
+
+KIND = "verification"
+
+
+@router.post(
+    "", status_code=202, response_model=JobView, responses={200: {"model": JobView, "description": "It is done"}}
+)
+async def create_verification(
+    order: VerificationOrder,
+    service: TheService,
+    caller: Operator,
+    response: Response,
+    prefer: PreferHeader = None,
+    idempotency_key: IdempotencyHeader = None,
+) -> JobView:
+    """Have a pair verified. The result is a verdict: its kind, the proof or the counterexample, the adequacy of tests."""
+    if (order.target is None) == (order.ddl is None):
+        raise UsageError("give either a target or the schema's DDL")
+    job, _ = await run_in_threadpool(submit, service, caller, KIND, order.target, order, idempotency_key)
+    seconds = wait_of(prefer)
+    job = await ended(lambda: service.store.jobs(caller.tenant).find(job.id), job, seconds)
+    response.status_code = 200 if job.ended else 202
+    response.headers.update(headers_of(job, "verifications", seconds))
+    return job_view(job)
+
+
+@router.get("/{identifier}")
+def read_verification(identifier: str, service: TheService, caller: Viewer) -> JobView:
+    """One verification, with its verdict once it is done."""
+    job = service.store.jobs(caller.tenant).find(identifier)
+    if job is None or job.kind != KIND:
+        raise NotFound("there is no such verification")
+    return job_view(job)

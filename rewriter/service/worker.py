@@ -1,0 +1,203 @@
+"""A worker: claims jobs, keeps their leases while it works on them, and records how they ended.
+
+It is a process of its own, also where the service runs on one machine: searching and verifying would hold the API's
+interpreter, and a process can be killed without the API noticing more than a lease that runs out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from rewriter.errors import RewriterError, StoreError
+from rewriter.records import Event
+from rewriter.service.performing import Performer, waits
+from rewriter.service.targets import check, reason_of
+from rewriter.service.vault import Vault, vault_of
+from rewriter.settings import Settings
+from rewriter.store import Store
+from rewriter.store.jobs import CANCELLED, DEAD, DONE, FAILED, JobRecord
+
+log = logging.getLogger(__name__)
+
+LEASE = 30.0  # seconds that a worker may be silent before its job is given to another
+BEAT = 5.0  # seconds between two signs of life
+IDLE = 0.25  # seconds between two looks at an empty queue
+TOLD = 0.2  # seconds between two events of the same stage
+LOOKS = 30.0  # seconds between two looks at every target's catalog
+
+
+class Stopped(Exception):
+    """The job is to stop: cancelled, lost to another worker, or the worker itself is to end."""
+
+
+class Worker:
+    """Works on jobs until ``stop`` is set. Raises StoreError when the store cannot be opened at all."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        self.settings = settings
+        self.stop = stop
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self.store = Store(settings.store_url)
+        self.vault: Vault = vault_of(settings)
+        self.queue = self.store.queue()
+        self.performer = Performer(settings, self.store, self.vault)
+        self.current: JobRecord | None = None
+        self._lost = threading.Event()
+
+    def run(self) -> None:
+        """Work until told to stop. A store that is away for a while is waited for."""
+        beating = threading.Thread(target=self._beat, name="beat", daemon=True)
+        beating.start()
+        host = f"{socket.gethostname()}:"
+        with contextlib.suppress(StoreError):
+            self.queue.abandoned(host, alive)
+        try:
+            while not self.stop.is_set():
+                try:
+                    if not self.once():
+                        self.stop.wait(IDLE)
+                except StoreError as error:
+                    log.warning("the store is not to be had: %s", error.message)
+                    self.stop.wait(BEAT)
+        finally:
+            self.stop.set()
+            with contextlib.suppress(StoreError):
+                self.queue.gone(self.name)
+            beating.join(BEAT)
+            self.store.close()
+
+    def once(self, only: str | None = None) -> bool:
+        """Work on one job, of this id where one is given; False when there was none. Raises StoreError."""
+        job = self.queue.claim(self.name, LEASE, only=only)
+        if job is None:
+            return False
+        self._lost.clear()
+        self.current = job
+        try:
+            self._work(job)
+        finally:
+            self.current = None
+        return True
+
+    def _work(self, job: JobRecord) -> None:
+        telling = _Telling(self, job)
+        try:
+            ending = self.performer.perform(job, telling.progress, telling.tell)
+            telling.flush()
+            self.queue.end(job, DONE, ending)
+        except Stopped:
+            if self.stop.is_set() and not self._lost.is_set():
+                self.queue.release(job)
+            else:
+                self.queue.end(job, CANCELLED)
+        except RewriterError as error:
+            self._failed(job, error)
+        except Exception as error:  # whatever a job does, the worker goes on
+            log.exception("job %s failed", job.id)
+            body = {"code": "internal", "detail": type(error).__name__, "hint": "report what the worker's log says"}
+            self.queue.end(job, FAILED, lambda _: {"problem": body})
+
+    def _failed(self, job: JobRecord, error: RewriterError) -> None:
+        problem = reason_of(error)
+        wait = waits(error, job.attempt)
+        if wait is not None:
+            self.queue.release(job, wait=wait * random.uniform(0.5, 1.5), problem=problem)  # noqa: S311 (jitter)
+            return
+        # What was worth trying again and still failed is left for people to look at.
+        state = DEAD if waits(error, 0) is not None else FAILED
+        self.queue.end(job, state, lambda _: {"problem": problem})
+
+    def _beat(self) -> None:
+        """Signs of life, in a thread of its own; now and then a look at every target's catalog."""
+        looked = time.monotonic()
+        while not self.stop.is_set():
+            job = self.current
+            try:
+                self.queue.seen(self.name, job.id if job is not None else None)
+                if job is not None and not self.queue.beat(job, LEASE) and self.current is job:
+                    self._lost.set()
+                if job is None and time.monotonic() - looked > LOOKS:
+                    looked = time.monotonic()
+                    self._look()
+            except StoreError as error:
+                log.warning("no sign of life could be given: %s", error.message)
+            self.stop.wait(BEAT if job is None else BEAT / 5)
+
+    def _look(self) -> None:
+        """Read the catalogs of all targets, so that evidence on one that has changed is taken back."""
+        for record in self.store.all_targets():
+            if self.stop.is_set() or self.current is not None:
+                return
+            with contextlib.suppress(RewriterError):
+                check(self.store, record, self.settings, self.vault)
+
+    def check_stopped(self) -> None:
+        """Raises Stopped when the current job is not to go on."""
+        if self.stop.is_set() or self._lost.is_set():
+            raise Stopped
+
+
+class _Telling:
+    """Turns the pipeline's progress into the job's events: every new stage at once, within a stage the latest now and
+    then."""
+
+    def __init__(self, worker: Worker, job: JobRecord) -> None:
+        self._worker = worker
+        self._job = job
+        self._waiting: list[tuple[str, Mapping[str, Any]]] = []
+        self._stage = ""
+        self._told = 0.0
+
+    def progress(self, event: Event) -> None:
+        self._worker.check_stopped()
+        body = {"stage": event.stage, "message": event.message, "done": event.done, "total": event.total}
+        if event.data:
+            self._waiting.append(("candidate", dict(event.data)))
+        if self._waiting and self._waiting[-1][0] == "progress" and event.stage == self._stage:
+            self._waiting[-1] = ("progress", body)
+        else:
+            self._waiting.append(("progress", body))
+        now = time.monotonic()
+        if event.stage != self._stage or now - self._told > TOLD:
+            self._stage, self._told = event.stage, now
+            self.flush()
+
+    def tell(self, kind: str, body: Mapping[str, Any]) -> None:
+        self._waiting.append((kind, body))
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._worker.queue.tell(self._job, self._waiting)
+            self._waiting = []
+
+
+def alive(worker: str) -> bool:
+    """Whether a worker of this host is still a process. (Its number may have been given to another one by now; then its
+    lease decides.)"""
+    with contextlib.suppress(ValueError, IndexError):
+        number = int(worker.rsplit(":", 2)[1])
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+    return True
+
+
+def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; the job at hand then goes back to the queue. Raises StoreError, UsageError."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    Worker(settings, stop).run()
