@@ -1,5 +1,5 @@
-"""Orders become jobs: once for each Idempotency-Key, answered from the store where the same was asked before, and waited
-for where the caller prefers to (RFC 7240)."""
+"""Orders become jobs: once for each Idempotency-Key, answered from the store where the same was asked before, and
+waited for where the caller prefers to (RFC 7240)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ async def ended(find: Callable[[], JobRecord | None], job: JobRecord, seconds: f
     while not job.ended and time.monotonic() < deadline:
         await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, 0.5)
-        job = await run_in_threadpool(find) or job
+        latest: JobRecord | None = await run_in_threadpool(find)
+        job = latest or job
     return job
 
 

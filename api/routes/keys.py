@@ -42,13 +42,8 @@ class WhoView(BaseModel):
 def read_me(service: TheService, caller: Viewer) -> WhoView:
     """Who the caller is, and what it has spent on models today."""
     tokens, cost = service.store.access().spent(caller.tenant, caller.actor)
-    return WhoView(
-        tenant=caller.tenant,
-        actor=caller.actor,
-        role=caller.role,
-        tokens_today=tokens,
-        cost_today=cost,  # type: ignore[arg-type]
-    )
+    known = {"tenant": caller.tenant, "actor": caller.actor, "role": caller.role}
+    return WhoView.model_validate({**known, "tokens_today": tokens, "cost_today": cost})
 
 
 @router.post("/api-keys", status_code=201)

@@ -27,11 +27,12 @@ class LookupOrder(BaseModel):
 
 class LookupView(BaseModel):
     """``sql`` is the rewrite where ``found``. Otherwise ``why``: unknown; disabled (the target's switch); values (it
-    was verified for other parameter values only); literals (the shape is known with other literals: have it verified)."""
+    was verified for other parameter values only); literals (the shape is known with other literals, for which it would
+    have to be verified)."""
 
     found: bool
     why: Literal["found", "unknown", "disabled", "values", "literals"]
-    rewrite: str | None = Field(None, description="id of the rewrite, to read its evidence")
+    rewrite: str | None = Field(default=None, description="id of the rewrite, to read its evidence")
     sql: str | None = None
     verdict: str | None = None
     mode: Literal["shadow", "canary", "on"] | None = None

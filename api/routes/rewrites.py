@@ -124,7 +124,8 @@ async def follow_rewrite(
     silent = 0.0
     while True:
         # The state first: what happened before the end is then among the events that are read after it.
-        job = await run_in_threadpool(jobs.find, identifier) or job
+        latest: JobRecord | None = await run_in_threadpool(jobs.find, identifier)
+        job = latest or job
         events = await run_in_threadpool(jobs.events, identifier, after)
         for event in events:
             after = event.id

@@ -25,8 +25,8 @@ class NewTarget(BaseModel):
     name: Name
     url: SecretStr = Field(
         max_length=4096,
-        description="env:REWRITER_TARGET_NAME or file:PATH, which the operator has set; or the URL itself, which is kept "
-        "encrypted",
+        description="env:REWRITER_TARGET_NAME or file:PATH, which the operator has set; or the URL itself, which is "
+        "kept encrypted",
         examples=["env:REWRITER_TARGET_ORDERS"],
     )
     runs: bool = Field(False, description="its owner agrees to queries being run on it; else they are only planned")

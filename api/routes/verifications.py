@@ -29,7 +29,8 @@ async def create_verification(
     prefer: PreferHeader = None,
     idempotency_key: IdempotencyHeader = None,
 ) -> JobView:
-    """Have a pair verified. The result is a verdict: its kind, the proof or the counterexample, the adequacy of tests."""
+    """Have a pair verified. The result is a verdict: its kind, with the proof, the counterexample or the adequacy of
+    the tests."""
     if (order.target is None) == (order.ddl is None):
         raise UsageError("give either a target or the schema's DDL")
     job, _ = await run_in_threadpool(submit, service, caller, KIND, order.target, order, idempotency_key)
