@@ -73,15 +73,15 @@ def identify(credentials: str | None, service: Service) -> Caller:
     if not credentials:
         raise Unauthenticated("no key was given", hint="send the header Authorization: Bearer KEY")
     if credentials.startswith(f"{MARK}_"):
-        return _of_key(credentials, service.store)
+        return _of_key(credentials, service)
     if service.settings.oidc_issuer is not None:
         return _of_token(credentials, service.settings)
     raise _invalid()
 
 
-def _of_key(credentials: str, store: Store) -> Caller:
+def _of_key(credentials: str, service: Service) -> Caller:
     parts = credentials.split("_")
-    found = store.access().key(parts[1]) if len(parts) == 3 else None
+    found = service.keys.find(parts[1]) if len(parts) == 3 else None
     # Compared also when there is no such key, so that time does not tell which visible parts exist.
     same = hmac.compare_digest(found.digest if found is not None else digest(""), digest(credentials))
     if found is None or not same or found.revoked is not None:

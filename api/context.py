@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -12,6 +13,31 @@ from api.metrics import Metrics
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store
+from rewriter.store.access import KeyRecord
+
+KEY_SECONDS = 1.0  # for which a key that was read is good: a revocation elsewhere is noticed that late
+KEYS = 10_000  # keys that are remembered
+
+
+class Keys:
+    """The keys of the store, remembered for a moment, because every request asks for one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, tuple[float, KeyRecord | None]] = {}
+
+    def find(self, identifier: str) -> KeyRecord | None:
+        known = self._known.get(identifier)
+        if known is not None and time.monotonic() - known[0] <= KEY_SECONDS:
+            return known[1]
+        if len(self._known) >= KEYS:
+            self._known.clear()
+        found = self._store.access().key(identifier)
+        self._known[identifier] = time.monotonic(), found
+        return found
+
+    def forget(self) -> None:
+        self._known.clear()
 
 
 class Service:
@@ -23,6 +49,7 @@ class Service:
         self.vault = vault
         self.limiter = Limiter(settings.rate)
         self.metrics = Metrics(store)
+        self.keys = Keys(store)
         self.lookups = Lookups(store, settings, vault)
 
     def close(self) -> None:

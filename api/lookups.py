@@ -1,7 +1,8 @@
 """Lookups: from the text of a statement to an approved rewrite, from memory, without a model and without a search.
 
-The catalog of a target is kept parsed, and its version asked for again when the last look is older than
-REWRITER_CATALOG_SECONDS; a change takes back all evidence that rests on the old one before the lookup is answered.
+Of each target that was asked for, its catalog and its approved rewrites are kept. When the last look is older than
+REWRITER_CATALOG_SECONDS, the catalog's version and the reviews are looked at again before a lookup is answered; a
+catalog that has changed takes back all evidence that rested on the old one first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,30 +24,48 @@ from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store
 from rewriter.store.reviews import ReviewRecord
+from rewriter.store.target_records import TargetRecord
 
-REMEMBERED = 10_000  # statements whose keys are kept
+REMEMBERED = 10_000  # statements of a target whose keys are kept
+
+
+@dataclass(frozen=True)
+class Usable:
+    """An approved rewrite. ``values``: the parameter values that it is known to hold for; None: all."""
+
+    review: ReviewRecord
+    sql: str
+    verdict: str
+    values: tuple[tuple[Any, ...], ...] | None
+
+    def holds_for(self, parameters: tuple[Any, ...]) -> bool:
+        return self.values is None or parameters in self.values
 
 
 @dataclass
 class _Target:
-    """A target with an open engine and what was last seen of it. ``at`` is a moment of the monotonic clock."""
+    """A target with an open engine and what was last seen of it. ``at`` is a moment of the monotonic clock, ``marker``
+    changes with every review."""
 
     engine: Engine
-    shown: str
+    record: TargetRecord
     seen: Seen
-    at: float
+    at: float = 0.0
+    marker: object = None
+    usable: dict[str, Usable] = field(default_factory=dict)
+    shapes: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    keys: OrderedDict[str, tuple[str, str, int]] = field(default_factory=OrderedDict)
+    keys: OrderedDict[str, tuple[str, str]] = field(default_factory=OrderedDict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``review`` is usable and of exactly this statement; ``alike`` has the same shape and other literals, so that it
-    would have to be verified again."""
+    """``alike``: the id of an approved rewrite of the same shape with other literals, for which it would have to be
+    verified. ``enabled``: the target's own switch."""
 
-    review: ReviewRecord | None
-    alike: ReviewRecord | None
-    parameters: int
+    usable: Usable | None
+    alike: str | None
+    enabled: bool
 
 
 class Lookups:
@@ -62,26 +82,30 @@ class Lookups:
         """Raises NotFound (no such target), InputError (not one SELECT), TargetError (its catalog cannot be seen, so
         nothing may be used)."""
         target = self._current(tenant, name)
+        if not target.record.enabled:
+            return Answer(None, None, enabled=False)
         keys = target.keys.get(sql)
         if keys is None:
             query = parse(sql, target.seen.catalog)
-            keys = exact_key(query), query.rewrite_key, len(query.parameters)
+            keys = exact_key(query), query.rewrite_key
             with target.lock:
                 target.keys[sql] = keys
                 while len(target.keys) > REMEMBERED:
                     target.keys.popitem(last=False)
-        exact, rewrite_key, parameters = keys
-        review, alike = self._store.reviews(tenant).by_key(name, exact=exact, rewrite_key=rewrite_key)
-        return Answer(review, alike if review is None else None, parameters)
-
-    def seen(self, tenant: str, name: str) -> Seen:
-        """The target as it is now. Raises as ``answer``."""
-        return self._current(tenant, name).seen
+        exact, shape = keys
+        usable = target.usable.get(exact)
+        return Answer(usable, None if usable is not None else target.shapes.get(shape), enabled=True)
 
     def check(self, tenant: str, name: str) -> Seen:
-        """Look at the target anew, whenever it was last looked at."""
+        """Look at the target anew, whenever it was last looked at. Raises as ``answer``."""
         self.forget(tenant, name)
         return self._current(tenant, name).seen
+
+    def expire(self, tenant: str, name: str) -> None:
+        """What is known of a target is to be looked at again before the next answer."""
+        target = self._targets.get((tenant, name))
+        if target is not None:
+            target.at = 0.0
 
     def forget(self, tenant: str, name: str) -> None:
         """Close what is open for a target: it was changed or removed."""
@@ -96,29 +120,38 @@ class Lookups:
             self.forget(tenant, name)
 
     def _current(self, tenant: str, name: str) -> _Target:
-        key = (tenant, name)
-        target = self._targets.get(key)
-        if target is None:
-            target = self._open(tenant, name)
-        if time.monotonic() - target.at <= self._settings.catalog_seconds:
+        target = self._targets.get((tenant, name)) or self._open(tenant, name)
+        if self._fresh(target):
             return target
         with target.lock:
-            if time.monotonic() - target.at <= self._settings.catalog_seconds:
-                return target
-            try:
-                # Also another process may have seen a change first, or an admin may have removed the target.
-                record = found(self._store, tenant, name)
-                if version_of(target.engine) != target.seen.version or record.shown != target.shown:
-                    target.seen = look(self._store, record, target.engine)
-                    target.keys.clear()
-                target.at = time.monotonic()
-                return target
-            except (TargetError, NotFound):
-                with self._lock:
-                    self._targets.pop(key, None)
-                with contextlib.suppress(RewriterError):
-                    target.engine.close()
-                raise
+            if not self._fresh(target):
+                try:
+                    self._renew(target, tenant, name)
+                except (TargetError, NotFound):
+                    with self._lock:
+                        self._targets.pop((tenant, name), None)
+                    with contextlib.suppress(RewriterError):
+                        target.engine.close()
+                    raise
+        return target
+
+    def _fresh(self, target: _Target) -> bool:
+        return target.at > 0 and time.monotonic() - target.at <= self._settings.catalog_seconds
+
+    def _renew(self, target: _Target, tenant: str, name: str) -> None:
+        record = found(self._store, tenant, name)
+        if version_of(target.engine) != target.seen.version:
+            target.seen = look(self._store, record, target.engine)
+            target.keys.clear()
+        target.record = record
+        reviews = self._store.reviews(tenant)
+        marker = reviews.marker(name)
+        if marker != target.marker:
+            approved = reviews.approved(name)
+            target.usable = {review.exact_key: _usable(review, report) for review, report in approved}
+            target.shapes = {review.rewrite_key: review.job_id for review, _ in approved}
+            target.marker = marker
+        target.at = time.monotonic()
 
     def _open(self, tenant: str, name: str) -> _Target:
         with self._lock:
@@ -132,15 +165,21 @@ class Lookups:
                 self._store.targets(tenant).failed(name, error.message)
                 raise
             try:
-                seen = look(self._store, record, engine)
+                target = _Target(engine, record, look(self._store, record, engine))
             except RewriterError:
                 engine.close()
                 raise
-            target = _Target(engine, record.shown, seen, time.monotonic())
             self._targets[tenant, name] = target
             return target
 
 
-def summary(review: ReviewRecord) -> dict[str, Any]:
-    """What may be told of a review beside its rewrite."""
-    return {"rewrite": review.job_id, "state": review.state, "currency": review.currency}
+def _usable(review: ReviewRecord, report: Mapping[str, Any]) -> Usable:
+    return Usable(review, report["chosen"]["sql"], report["verdict"]["kind"], values_of(report))
+
+
+def values_of(report: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | None:
+    """The parameter values that a report's rewrite is known to hold for; None: all, because there are no parameters or
+    because it was proved."""
+    if report["verdict"]["kind"] == "proved" or not report.get("parameters"):
+        return None
+    return tuple(tuple(one) for one in report.get("parameter_sets", ()))

@@ -80,6 +80,7 @@ def revoke_key(identifier: str, service: TheService, caller: Admin) -> KeyView:
     found = access.revoke(caller.tenant, identifier)
     if found is None:
         raise NotFound("there is no such key")
+    service.keys.forget()
     access.note(caller.tenant, caller.actor, "key.revoke", identifier)
     return KeyView(**key_fields(found))
 

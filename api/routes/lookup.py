@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,31 +47,20 @@ def look_up(order: LookupOrder, service: TheService, caller: Viewer) -> LookupVi
 
 
 def _answer(order: LookupOrder, service: TheService, tenant: str) -> LookupView:
-    target = service.store.targets(tenant).find(order.target)
-    if target is not None and not target.enabled:
+    answer = service.lookups.answer(tenant, order.target, order.sql)
+    if not answer.enabled:
         return LookupView(found=False, why="disabled")
-    found = service.lookups.answer(tenant, order.target, order.sql)
-    if found.review is None:
-        alike = found.alike
-        if alike is None or alike.state in ("rejected", "disabled"):
-            return LookupView(found=False, why="unknown")
-        why: Literal["unknown", "literals"] = "literals" if alike.usable else "unknown"
-        return LookupView(found=False, why=why, rewrite=alike.job_id)
-    report = service.store.rewrite(found.review.rewrite_id, tenant=tenant) or {}
-    if found.parameters and not _observed(report, order.parameters):
-        return LookupView(found=False, why="values", rewrite=found.review.job_id)
+    usable = answer.usable
+    if usable is None:
+        why: Literal["unknown", "literals"] = "unknown" if answer.alike is None else "literals"
+        return LookupView(found=False, why=why, rewrite=answer.alike)
+    if not usable.holds_for(tuple(order.parameters)):
+        return LookupView(found=False, why="values", rewrite=usable.review.job_id)
     return LookupView(
         found=True,
         why="found",
-        rewrite=found.review.job_id,
-        sql=report["chosen"]["sql"],
-        verdict=report["verdict"]["kind"],
-        mode=found.review.mode,  # type: ignore[arg-type]
+        rewrite=usable.review.job_id,
+        sql=usable.sql,
+        verdict=usable.verdict,
+        mode=usable.review.mode,  # type: ignore[arg-type]
     )
-
-
-def _observed(report: dict[str, Any], values: list[Any]) -> bool:
-    """Whether a verdict holds for these parameter values: a proof is about all of them, tests about those given."""
-    if report["verdict"]["kind"] == "proved":
-        return True
-    return list(values) in [list(one) for one in report.get("parameter_sets", [])]

@@ -161,6 +161,7 @@ def review_rewrite(identifier: str, decision: Decision, service: TheService, cal
     )
     if found is None:
         raise NotFound("this rewrite found nothing to review")
+    service.lookups.expire(caller.tenant, found.target)
     return review_view(found)
 
 

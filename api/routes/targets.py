@@ -73,6 +73,7 @@ def change_target(name: str, body: TargetChange, service: TheService, caller: Ad
     changed = service.store.targets(caller.tenant).switch(name, caller.actor, enabled=body.enabled, runs=body.runs)
     if changed is None:
         raise NotFound("there is no such target")
+    service.lookups.expire(caller.tenant, name)
     return target_view(changed)
 
 

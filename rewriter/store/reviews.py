@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from rewriter.errors import Conflict
@@ -92,15 +92,14 @@ class Reviews:
         with self.sessions() as session:
             return [(_record(row), dict(report)) for row, report in session.execute(query)]
 
-    def by_key(self, target: str, *, exact: str, rewrite_key: str) -> tuple[ReviewRecord | None, ReviewRecord | None]:
-        """(the newest usable review of exactly this statement, the newest of the same shape with other literals)."""
-        query = select(Review).where(Review.tenant == self.tenant, Review.target == target)
-        newest = (Review.changed.desc(), Review.job_id)
+    def marker(self, target: str) -> tuple[int, float]:
+        """Changes whenever a review of the target does."""
+        query = select(func.count(), func.max(Review.changed)).where(
+            Review.tenant == self.tenant, Review.target == target
+        )
         with self.sessions() as session:
-            same = session.scalars(query.where(Review.exact_key == exact).order_by(*newest)).all()
-            usable = next((_record(row) for row in same if _record(row).usable), None)
-            alike = session.scalar(query.where(Review.rewrite_key == rewrite_key).order_by(*newest).limit(1))
-            return usable, None if alike is None else _record(alike)
+            number, latest = session.execute(query).one()
+            return int(number), float(latest or 0.0)
 
     def decide(self, job_id: str, actor: str, *, state: str, reason: str, mode: str | None) -> ReviewRecord | None:
         """Approve, reject or disable. Raises Conflict for approving what no longer holds."""
@@ -139,7 +138,7 @@ class Reviews:
         with self.sessions() as session:
             row = session.scalar(select(Review).filter_by(tenant=self.tenant, job_id=job_id))
             if row is not None and row.currency != currency:
-                row.currency, row.currency_reason = currency, reason
+                row.currency, row.currency_reason, row.changed = currency, reason, time.time()
                 note(session, self.tenant, "service", f"rewrite.{currency}", job_id, {"reason": reason})
 
 
