@@ -20,7 +20,8 @@ RewriterError
 │   ├── ModelRefused           the endpoint does not accept the key, the model or the request
 │   ├── BadAnswer              what it answers is no completion, or not what was asked for
 │   └── BudgetExceeded         the answer might cost more than is allowed; nothing was sent
-└── StoreError                 exit 5: the record of past work cannot be read or written
+├── StoreError                 exit 5: the record of past work cannot be read or written
+└── SnapshotError              exit 8: a snapshot of approved rewrites cannot be used (see ``code``)
 
 Every message says what was wrong and where; ``hint`` says what to do. Neither holds a password, and the
 message of a rejected query holds at most the offending word, never the statement.
@@ -136,3 +137,11 @@ class BudgetExceeded(ModelError):
 class StoreError(RewriterError):
     code = "store"
     exit_code = 5
+
+
+class SnapshotError(RewriterError):
+    """``code`` is one of: bad-signature, malformed-snapshot, unknown-version, wrong-target, snapshot-expired,
+    snapshot-rollback, snapshot-unreachable."""
+
+    code = "snapshot"
+    exit_code = 8

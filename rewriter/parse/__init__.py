@@ -14,7 +14,7 @@ from rewriter.parse.determinism import reasons
 from rewriter.parse.functions import check_function, check_functions
 from rewriter.parse.guard import allow_recursion, check_text, too_deep
 from rewriter.parse.keys import group_key, rewrite_key
-from rewriter.parse.lexical import without_terminator
+from rewriter.lexical import without_terminator
 from rewriter.parse.names import output_names, with_output_names
 from rewriter.parse.parameters import describe, normalise
 from rewriter.parse.qualify import fold, qualify
