@@ -26,7 +26,8 @@ RewriterError
 │   ├── Unauthenticated        no key, or none that is valid
 │   ├── Forbidden              the key's role does not allow it
 │   └── TooManyRequests        more than the key's rate or budget
-└── StoreError                 exit 5: the record of past work cannot be read or written
+├── StoreError                 exit 5: the record of past work cannot be read or written
+└── SnapshotError              exit 9: a snapshot of approved rewrites cannot be used (see ``code``)
 
 Every message says what was wrong and where; ``hint`` says what to do. Neither holds a password, and the
 message of a rejected query holds at most the offending word, never the statement.
@@ -170,3 +171,11 @@ class TooManyRequests(AccessError):
 class StoreError(RewriterError):
     code = "store"
     exit_code = 5
+
+
+class SnapshotError(RewriterError):
+    """``code`` is one of: bad-signature, malformed-snapshot, unknown-version, wrong-target, snapshot-expired,
+    snapshot-rollback, snapshot-unreachable."""
+
+    code = "snapshot"
+    exit_code = 9

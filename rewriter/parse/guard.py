@@ -12,7 +12,7 @@ import sys
 from sqlglot import exp
 
 from rewriter.errors import QueryRejected
-from rewriter.parse.lexical import pieces
+from rewriter.lexical import pieces
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 100  # brackets, CASE, runs of prefix operators and of subscripts, added up

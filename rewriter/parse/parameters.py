@@ -7,7 +7,7 @@ import re
 from sqlglot import exp
 
 from rewriter.errors import QueryRejected
-from rewriter.parse.lexical import pieces
+from rewriter.lexical import pieces
 from rewriter.records import Parameter
 
 _MARKER = re.compile(
