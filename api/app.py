@@ -36,6 +36,9 @@ class RewriteRequest(BaseModel):
     require: VerdictKind = Field(VerdictKind.TESTED, description="weakest verdict accepted")
     effort: Literal["quick", "normal", "thorough"] = Field("normal", description="how long to search, verify and time")
     timeout: float = Field(60.0, gt=0, le=3600, description="seconds one run of a query may take on the target")
+    parameter_sets: list[list[str | int | float | bool | None]] = Field(
+        default=[], max_length=100, description="sets of values for the statement's parameters, most telling first"
+    )
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -67,7 +70,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Rewrite one statement and answer with the report (see rewriter/report/schema.json)."""
         policy = replace(EFFORTS[body.effort], require=body.require, timeout=body.timeout)
         with measuring, contextlib.closing(connect(_target(chosen))) as engine:
-            report = rewrite(body.sql, engine, policy=policy, target=without_credentials(_target(chosen)))
+            report = rewrite(
+                body.sql,
+                engine,
+                policy=policy,
+                parameter_sets=[tuple(values) for values in body.parameter_sets],
+                target=without_credentials(_target(chosen)),
+            )
         store: Store = request.app.state.store
         document = to_json(report)
         return {"id": store.record(report, document), **document}
