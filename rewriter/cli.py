@@ -33,6 +33,7 @@ from rewriter.cli_support import (
     keep_experience,
     known_experience,
     progress_bar,
+    read_parameter_sets,
     read_statement,
     read_text,
     replayed,
@@ -153,6 +154,15 @@ def rewrite_command(
     base_url: BaseUrlOption = None,
     strategy: StrategyOption = None,
     answers: ModeOption = "cache",
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameters",
+            metavar="JSON|FILE",
+            help="values for $1, $2, ... as a JSON array, such as '[\"2024-01-01\", 7]', or a file with one on each "
+            "line; may be repeated",
+        ),
+    ] = None,
     runs: Annotated[
         float, typer.Option("--runs", min=0, help="how often the query runs a day: a model is asked only where it pays")
     ] = 0.0,
@@ -176,6 +186,7 @@ def rewrite_command(
                 engine,
                 policy=policy,
                 sources=(*default_sources(experience), *asked),
+                parameter_sets=read_parameter_sets(parameters or ()),
                 progress=progress,
                 target=_shown(target, engine),
             )

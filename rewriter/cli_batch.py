@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rewriter.batch.logs import Gathered, Options, gather
-from rewriter.batch.summary import as_data, as_markdown, as_patch
+from rewriter.batch.summary import as_data, as_markdown, as_patch, gained
 from rewriter.batch.work import Done, Item, items, work
 from rewriter.candidates import CandidateSource, default_sources
 from rewriter.cli_llm import BaseUrlOption, ModelOption, ModeOption, StrategyOption, settings_with, sources_for
@@ -33,7 +33,7 @@ from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event
 from rewriter.report.text import visible
-from rewriter.report.units import duration, ratio
+from rewriter.report.units import duration
 from rewriter.settings import Settings
 from rewriter.store import Store
 
@@ -136,7 +136,7 @@ def _tell(gathered: Gathered, done: Sequence[Done], top: int, out: Path | None, 
         result = group["result"]
         said = "-" if result is None else result["outcome"]
         if result is not None and result["ratio"]:
-            said = f"{ratio(result['ratio'])} faster, {result['verdict']}"
+            said = gained(result)
         text = " ".join(visible(group["statement"] or "(unknown)").split())
         cells = (duration(group["seconds"]), f"{group['calls']:,}", duration(group["p95"]), said, text[:80])
         table.add_row(*map(escape, cells))

@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from rewriter.candidates import Experience, Record, packaged
 from rewriter.errors import RewriterError, StoreError, UsageError
-from rewriter.records import Event, quiet
+from rewriter.records import Event, Row, quiet
 from rewriter.records import Progress as Listener
 from rewriter.settings import Settings
 from rewriter.store import Store
@@ -84,6 +85,29 @@ def replayed(text: str) -> tuple[str, str, str, int]:
     except (ValueError, KeyError, TypeError):
         hint = "give what rewriter rewrite --json printed for a query that was rewritten"
         raise UsageError("this is no report with a chosen rewrite and its verdict", hint=hint) from None
+
+
+def read_parameter_sets(given: Sequence[str]) -> list[Row]:
+    """Sets of parameter values, each a JSON array: given as such, or by the lines of files. Raises UsageError."""
+    sets: list[Row] = []
+    for one in given:
+        inline = one.lstrip().startswith("[")
+        text = one if inline else read_text(Path(one), "the parameters")
+        for number, line in enumerate([one] if inline else text.splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line, parse_float=Decimal)
+            except ValueError:
+                values = None
+            # The message holds no values: they are the user's data.
+            if not isinstance(values, list) or any(isinstance(value, (list, dict)) for value in values):
+                where = "" if inline else f" in line {number} of {one}"
+                raise UsageError(
+                    f"--parameters needs a JSON array of plain values{where}", hint="such as '[\"2024-01-01\", 7]'"
+                )
+            sets.append(tuple(values))
+    return sets
 
 
 def read_statement(given: str | None) -> str:

@@ -20,7 +20,7 @@ from rewriter.choose import ChoicePolicy, decide
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
 from rewriter.errors import EngineError, RewriterError, UsageError
-from rewriter.measure import RacePolicy, race
+from rewriter.measure import RacePolicy, race, race_sets, spread, totals, usable
 from rewriter.parse import named, parse
 from rewriter.records import (
     Candidate,
@@ -34,6 +34,7 @@ from rewriter.records import (
     Query,
     Report,
     Row,
+    SetRace,
     Trial,
     Verdict,
     VerdictKind,
@@ -41,6 +42,7 @@ from rewriter.records import (
 )
 from rewriter.verify import Verifier
 from rewriter.verify.data import Comparison
+from rewriter.verify.parameters import MOST_GIVEN
 from rules.facts import Facts
 
 PATIENCE = 4  # times the certification's seconds, where these did not suffice for enough databases
@@ -53,10 +55,11 @@ CERTIFIED_UNMEASURED = 3  # candidates that get their full evidence when nothing
 class Policy:
     """What the user demands and what the work may cost. Times are seconds.
 
-    ``require``: weakest verdict accepted. ``margin``: least speedup worth a change. ``timeout``: longest a single run
-    of any query may take on the target. ``search_seconds`` and ``candidates`` (tried ones) bound the search and its
-    trial runs, ``trial_seconds`` one such run; a query that takes more than a second is searched longer, up to four
-    times. ``verify_seconds`` bounds the certification of one winner, ``race_seconds`` the repetitions of a race,
+    ``require``: weakest verdict accepted. ``margin``: least speedup worth a change. ``regression``: least ratio with
+    any one set of parameter values (None: 1 / ``margin``; 0: any will do). ``timeout``: longest a single run of any
+    query may take on the target. ``search_seconds`` and ``candidates`` (tried ones) bound the search and its trial
+    runs, ``trial_seconds`` one such run; a query that takes more than a second is searched longer, up to four times.
+    ``verify_seconds`` bounds the certification of one winner, ``race_seconds`` the repetitions of a race,
     ``racers`` its entrants. ``least_databases``: generated databases that the verdict ``tested`` must rest on (a
     machine under load may not manage more than a handful in the time given, and a handful is no evidence).
     ``least_killed``: share of the original's mutants, 0 to 1, that those databases must kill. ``on_data``: the
@@ -67,6 +70,7 @@ class Policy:
 
     require: VerdictKind = VerdictKind.TESTED
     margin: float = 1.1
+    regression: float | None = None
     timeout: float = 60.0
     search_seconds: float = 30.0
     candidates: int = 80
@@ -93,6 +97,8 @@ class Policy:
             )
         if self.margin < 1.0:
             raise UsageError("the margin must be at least 1.0", hint="1.1 means: at least 10 percent faster")
+        if self.regression is not None and not 0.0 <= self.regression <= 1.0:
+            raise UsageError("the regression must lie between 0 and 1", hint="0.9 lets a tenth be lost with one set")
         for field in ("timeout", "search_seconds", "trial_seconds", "verify_seconds", "race_seconds"):
             if getattr(self, field) <= 0:
                 raise UsageError(f"{field} must be more than 0 seconds")
@@ -131,7 +137,7 @@ def rewrite(
     policy: Policy | None = None,
     sources: Sequence[CandidateSource] | None = None,
     hunter: Engine | None = None,
-    parameters: Row = (),
+    parameter_sets: Sequence[Row] = (),
     progress: Progress = quiet,
     also: Mapping[str, str] | None = None,
     target: str = "",
@@ -139,9 +145,11 @@ def rewrite(
     """Rewrite one statement for ``engine`` and report the outcome with its evidence.
 
     ``hunter`` is an in-memory DuckDB engine for generated databases (one is started when absent, and closed at the
-    end). ``parameters`` are values for the statement's parameters; without them a parameterised statement is verified
-    and not measured. ``also`` names foreign texts that are timed in the same race and never chosen: their measurements
-    carry the label ``also:NAME``. Raises RewriterError for a statement or target that cannot be used; trouble with a
+    end). ``parameter_sets``: sets of values for the statement's parameters, most telling first. What is chosen is
+    tested with them, pays over a few of them together and is slow with none of these; without any, a parameterised
+    statement is verified and not measured. ``also`` names foreign texts that are timed in the same race and never
+    chosen: their measurements carry the label ``also:NAME``. Raises RewriterError for a statement or target that cannot
+    be used; trouble with a
     single candidate is never raised but reported as the reason why it lost.
     """
     if hunter is None:
@@ -152,12 +160,12 @@ def rewrite(
                 policy=policy,
                 sources=sources,
                 hunter=own,
-                parameters=parameters,
+                parameter_sets=parameter_sets,
                 progress=progress,
                 also=also,
                 target=target,
             )
-    job = _Job(engine, hunter, policy or Policy(), parameters, progress)
+    job = _Job(engine, hunter, policy or Policy(), parameter_sets, progress)
     return job.run(sql, default_sources() if sources is None else sources, also or {}, target)
 
 
@@ -179,11 +187,13 @@ def _fared(candidate: Candidate | Draft, feedback: Feedback) -> dict[str, object
 class _Job:
     """One rewrite in progress. Holds what the stages hand to each other."""
 
-    def __init__(self, engine: Engine, hunter: Engine, policy: Policy, parameters: Row, progress: Progress) -> None:
+    def __init__(
+        self, engine: Engine, hunter: Engine, policy: Policy, given: Sequence[Row], progress: Progress
+    ) -> None:
         self.engine = engine
         self.hunter = hunter
         self.policy = policy
-        self.parameters = parameters
+        self.given = given
         self.progress = progress
         self.clock = _Clock()
         self.losers: list[Loser] = []
@@ -196,17 +206,19 @@ class _Job:
         with self.clock.stage("parse"):
             catalog = self.engine.catalog()
             query, original_plan = self._bind_original(parse(sql, catalog))
-            if self.parameters and len(self.parameters) != len(query.parameters):
-                raise UsageError(
-                    f"the statement has {len(query.parameters)} parameters and {len(self.parameters)} values were given"
-                )
+            for values in self.given:
+                if len(values) != len(query.parameters):
+                    raise UsageError(
+                        f"the statement has {len(query.parameters)} parameters and {len(values)} values were given"
+                    )
         self.notes.extend(f"the result is not determined by the data alone: {why}" for why in query.nondeterminism)
         with self.clock.stage("verify"):
             judge = self.engine if self.engine.capabilities.runs else None
-            verifier = Verifier(query, self.hunter, judge, seed=self.policy.seed)
+            given = spread(self.given, MOST_GIVEN)
+            verifier = Verifier(query, self.hunter, judge, seed=self.policy.seed, given=given)
         racers = self._search(query, original_plan, sources, verifier)
-        measurements = self._measure(query, racers, also)
-        decision, verdict = self._choose(racers, measurements, verifier)
+        measurements, races = self._measure(query, racers, also)
+        decision, verdict = self._choose(racers, measurements, races, verifier)
         if decision.chosen is not None and self.policy.trace:
             decision = replace(decision, chosen=self._traced(decision.chosen, query))
         plans = {entrant.candidate.id: entrant.plan for entrant in racers}
@@ -223,6 +235,7 @@ class _Job:
             timings=dict(self.clock.seconds),
             notes=tuple(self.notes),
             trials=self.trials,
+            sets=races,
         )
 
     def _bind_original(self, query: Query) -> tuple[Query, Plan | None]:
@@ -245,7 +258,7 @@ class _Job:
     ) -> list[Entrant]:
         """Ask every source for candidates and tell it how each fared; those worth racing, best first."""
         assessor = Assessor(
-            self.engine, query, verifier, self.parameters, self._trial(query), self.policy.timeout, self.clock.stage
+            self.engine, query, verifier, self.first, self._trial(query), self.policy.timeout, self.clock.stage
         )
         original = assessor.original(original_plan)
         # The slower the query, the dearer each trial and the more a search is worth.
@@ -288,17 +301,25 @@ class _Job:
 
     def _trial(self, query: Query) -> float | None:
         """The seconds that a trial run may take; None when the target is not to be run on, or values are missing."""
-        if not self.engine.capabilities.runs or (query.parameters and not self.parameters):
+        if not self.engine.capabilities.runs or (query.parameters and not self.given):
             return None
         return min(self.policy.timeout, self.policy.trial_seconds)
 
-    def _measure(self, query: Query, racers: Sequence[Entrant], also: Mapping[str, str]) -> tuple[Measurement, ...]:
+    @property
+    def first(self) -> Row:
+        """The values that the search tries candidates with."""
+        return self.given[0] if self.given else ()
+
+    def _measure(
+        self, query: Query, racers: Sequence[Entrant], also: Mapping[str, str]
+    ) -> tuple[tuple[Measurement, ...], tuple[SetRace, ...]]:
+        """The race, or the totals of the races with each set of parameter values and these races."""
         if not self.engine.capabilities.runs:
             self.notes.append("measuring was skipped: the target is a schema without a database")
-            return ()
-        if query.parameters and not self.parameters:
+            return (), ()
+        if query.parameters and not self.given:
             self.notes.append("measuring was skipped: the statement has parameters and no values were given")
-            return ()
+            return (), ()
         foreign: list[tuple[str, str]] = []
         rejected: list[Measurement] = []
         for name, text in also.items():
@@ -307,29 +328,40 @@ class _Job:
             except RewriterError as error:
                 rejected.append(Measurement(f"also:{name}", error=error.message))
         if not racers and not foreign:
-            return tuple(rejected)
+            return tuple(rejected), ()
+        entrants = [(entrant.candidate.id, entrant.candidate.sql) for entrant in racers]
+        policy = RacePolicy(timeout=self.policy.timeout, seconds=self.policy.race_seconds)
+        sets = spread(self.given)
         with self.clock.stage("measure"):
-            timed = race(
-                self.engine,
-                query.statement,
-                [(entrant.candidate.id, entrant.candidate.sql) for entrant in racers],
-                guests=foreign,
-                policy=RacePolicy(timeout=self.policy.timeout, seconds=self.policy.race_seconds),
-                parameters=self.parameters,
-                progress=self.progress,
+            if not query.parameters:
+                timed = race(
+                    self.engine, query.statement, entrants, guests=foreign, policy=policy, progress=self.progress
+                )
+                return (*timed, *rejected), ()
+            races = race_sets(
+                self.engine, query.statement, entrants, sets, guests=foreign, policy=policy, progress=self.progress
             )
-        return (*timed, *rejected)
+        told = usable(races)
+        if len(races) < len(sets):
+            self.notes.append(f"measured with {len(races)} of {len(sets)} sets of parameters: the time was up")
+        if len(told) < len(races):
+            self.notes.append(f"the original fails with {len(races) - len(told)} of {len(races)} sets of parameters")
+        return (*totals(told or races), *rejected), told
 
     def _choose(
-        self, racers: Sequence[Entrant], measurements: tuple[Measurement, ...], verifier: Verifier
+        self,
+        racers: Sequence[Entrant],
+        measurements: tuple[Measurement, ...],
+        races: Sequence[SetRace],
+        verifier: Verifier,
     ) -> tuple[Decision, Verdict | None]:
         """Certify whoever would win, until one holds or none is left."""
         if not any(measurement.label == "original" for measurement in measurements):
             return self._certified(racers, verifier), None
         standing = list(racers)
-        policy = ChoicePolicy(margin=self.policy.margin, require=VerdictKind.TESTED)
+        policy = ChoicePolicy(self.policy.margin, VerdictKind.TESTED, regression=self.policy.regression)
         while True:
-            decision = decide([(entry.candidate, entry.screening) for entry in standing], measurements, policy)
+            decision = decide([(entry.candidate, entry.screening) for entry in standing], measurements, policy, races)
             winner = decision.chosen
             if winner is None:
                 return decision, None
@@ -381,13 +413,15 @@ class _Job:
     def _differs_on_data(self, sql: str, query: Query) -> str | None:
         """Why a winner fails on the target's own data; None when it returns the same there."""
         self.progress(Event("verify", "comparing on the target's data"))
-        with self.clock.stage("verify"):
-            found = Comparison(query, self.engine, self.policy.timeout, self.parameters).check(sql)
-        if found.same is None:
-            return "the target's own data could not be compared within the time limit"
-        if not found.same:
-            return "it returns something else on the target's own data"
-        self.notes.append(f"the same {found.rows} rows on the target's own data, compared {found.how}")
+        for label, values in (spread(self.given) or {"": ()}).items():
+            with self.clock.stage("verify"):
+                found = Comparison(query, self.engine, self.policy.timeout, values).check(sql)
+            where = f"on the target's own data{f' with the parameters of {label}' if label else ''}"
+            if found.same is None:
+                return f"the results {where} could not be compared within the time limit"
+            if not found.same:
+                return f"it returns something else {where}"
+            self.notes.append(f"the same {found.rows} rows {where}, compared {found.how}")
         return None
 
     def _blind(self, verdict: Verdict) -> bool:

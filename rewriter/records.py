@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from sqlglot import exp
 
@@ -161,7 +161,8 @@ class Counterexample:
     """The smallest database found on which two queries differ, with both results.
 
     ``scripts`` maps a dialect to SQL that anyone can run: it creates and fills the tables and runs both queries.
-    ``confirmed_on`` names the engines that showed the difference. ``explanation`` is one sentence.
+    ``confirmed_on`` names the engines that showed the difference. ``explanation`` is one sentence. ``parameters``: the
+    values that the query's parameters had, as text (None: NULL); empty when it has none.
     """
 
     database: Database
@@ -170,6 +171,7 @@ class Counterexample:
     scripts: Mapping[str, str]
     confirmed_on: tuple[str, ...]
     explanation: str
+    parameters: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,9 @@ class Adequacy:
 class Verdict:
     """Whether two queries are equivalent and how that is known. ``method`` names the rung that decided.
     ``assumptions``: constraints of the catalog that the verdict may rest on. ``proof``: its steps, for reading.
-    ``bound``: up to how many rows in each table all databases were searched (``bounded``)."""
+    ``bound``: up to how many rows in each table all databases were searched (``bounded``). ``observed``: None when the
+    verdict holds for all values of the query's parameters; else the sets of values, of those given, that it was tested
+    with, by label (it may have none of them, and was then tested with generated values alone)."""
 
     kind: VerdictKind
     method: str
@@ -202,6 +206,12 @@ class Verdict:
     seed: int = 0
     proof: tuple[str, ...] = ()
     bound: int | None = None
+    observed: Mapping[str, Row] | None = None
+
+    @property
+    def holds_for(self) -> Literal["all", "observed"]:
+        """The values of the query's parameters that the verdict is about."""
+        return "all" if self.observed is None else "observed"
 
 
 @dataclass(frozen=True)
@@ -236,6 +246,15 @@ class Measurement:
         ordered = sorted(self.seconds)
         middle = len(ordered) // 2
         return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+@dataclass(frozen=True)
+class SetRace:
+    """The race with one set of values for the query's parameters. ``label`` names the set by its place among those
+    given, never by its values."""
+
+    label: str
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True)
@@ -282,7 +301,8 @@ class Decision:
 @dataclass(frozen=True)
 class Report:
     """All there is to say about one rewrite. ``timings`` maps a stage to the seconds spent in it; ``trials`` are the
-    single runs of the search, the original's first."""
+    single runs of the search, the original's first. ``measurements`` are totals over ``sets``, the races with each set
+    of parameter values, where the query has parameters."""
 
     query: Query
     target: str
@@ -296,6 +316,7 @@ class Report:
     timings: Mapping[str, float]
     notes: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
+    sets: tuple[SetRace, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ def _result(done: Done) -> dict[str, Any]:
         "reason": done.reason,
         "ratio": done.ratio,
         "verdict": done.verdict,
+        "holds_for": done.holds_for,
+        "regressions": list(done.regressions),
         "saved_seconds": done.saved,
         "sql": done.sql,
         "rewrite": done.rewrite,
@@ -93,11 +95,20 @@ def as_patch(done: Sequence[Done]) -> str:
     return "\n".join(parts)
 
 
+def gained(result: dict[str, Any]) -> str:
+    """What a rewrite gains, how it is known to be right and for which values of its parameters."""
+    text = f"{ratio(result['ratio'])} faster, {result['verdict']}"
+    if result["holds_for"] == "observed":
+        text += " with the parameters seen"
+    slow = result["regressions"]
+    return f"{text}; slower with {', '.join(slow)}" if slow else text
+
+
 def _outcome(result: dict[str, Any] | None) -> str:
     if result is None:
         return "-"
     if result["ratio"]:
-        return f"{ratio(result['ratio'])} faster, {result['verdict']}"
+        return gained(result)
     return _cell(f"{result['outcome']}: {result['reason']}")
 
 

@@ -5,8 +5,9 @@ What is finished is in the store under its rewrite key; a run that was interrupt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rewriter.batch.logs.entries import Parameters
 from rewriter.batch.logs.grouping import Group, Groups
@@ -39,7 +40,8 @@ class Item:
 class Done:
     """What came of one item. ``outcome``: faster, kept, refused (by the guard), failed, or known (from before).
     ``ratio``: original time / chosen time; ``saved``: seconds of the log that the rewrite would have saved, as its
-    measured ratio tells. ``rewrite``: its id in the store."""
+    measured ratio tells. ``holds_for``: all values of its parameters, or the observed ones. ``regressions``: the sets
+    of parameters with which the rewrite is clearly slower. ``rewrite``: its id in the store."""
 
     item: Item
     outcome: str
@@ -48,6 +50,8 @@ class Done:
     verdict: str | None = None
     sql: str | None = None
     rewrite: str | None = None
+    holds_for: str | None = None
+    regressions: tuple[str, ...] = ()
 
     @property
     def saved(self) -> float:
@@ -106,25 +110,41 @@ def _done(
     if known is not None:
         stored = store.rewrite(known.id) or {}
         chosen = (stored.get("chosen") or {}).get("sql")
-        return Done(item, KNOWN, known.reason, known.ratio if chosen else None, known.verdict, chosen, known.id)
-    values = next((one for one in item.parameters if len(one) == len(query.parameters)), ())
+        return Done(
+            item,
+            KNOWN,
+            known.reason,
+            known.ratio if chosen else None,
+            known.verdict,
+            chosen,
+            known.id,
+            stored.get("holds_for"),
+            _regressions(stored),
+        )
+    # The sets of a group's sample may be literals of other statements of the same shape, and then do not fit.
+    fitting = [one for one in item.parameters if query.parameters and len(one) == len(query.parameters)]
     try:
         report = rewrite(
             item.statement,
             engine,
             policy=policy,
             sources=sources,
-            parameters=values if query.parameters else (),
+            parameter_sets=fitting,
             target=target,
         )
     except TargetError:
         raise
     except RewriterError as error:
         return Done(item, FAILED, error.message)
-    return _of(item, report, store.record(report, to_json(report)))
+    document = to_json(report)
+    return _of(item, report, document, store.record(report, document))
 
 
-def _of(item: Item, report: Report, identifier: str) -> Done:
+def _regressions(document: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(one["label"] for one in document.get("sets", ()) if one["slower"])
+
+
+def _of(item: Item, report: Report, document: Mapping[str, Any], identifier: str) -> Done:
     decision = report.decision
     if decision.chosen is None:
         return Done(item, KEPT, decision.reason, rewrite=identifier)
@@ -136,4 +156,6 @@ def _of(item: Item, report: Report, identifier: str) -> Done:
         report.verdict.kind.value if report.verdict is not None else None,
         decision.chosen.sql,
         identifier,
+        document["holds_for"],
+        _regressions(document),
     )

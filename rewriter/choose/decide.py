@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewriter.records import Candidate, Decision, Loser, Measurement, Speedup, Verdict, VerdictKind
-from rewriter.statistics import speedup
+from rewriter.records import Candidate, Decision, Loser, Measurement, SetRace, Speedup, Verdict, VerdictKind
+from rewriter.statistics import CLOCK_NOISE, regression, speedup
 
 TIE = 1.05  # ratios that differ by less than this are a tie; the simpler rewrite wins it
 
@@ -17,11 +17,18 @@ class ChoicePolicy:
     """``margin``: least ratio of original to candidate time. ``require``: weakest verdict that may win.
 
     ``least_gain``: seconds that must be saved; below, the clock's noise is larger than what is compared.
+    ``regression``: least ratio with any one set of parameter values (None: 1 / ``margin``; 0: any will do).
     """
 
     margin: float = 1.1
     require: VerdictKind = VerdictKind.TESTED
-    least_gain: float = 0.0005
+    least_gain: float = CLOCK_NOISE
+    regression: float | None = None
+
+    @property
+    def tolerance(self) -> float:
+        """The ratio with one set of parameter values below which a candidate loses."""
+        return 1 / self.margin if self.regression is None else self.regression
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,14 @@ class _Entry:
 
 
 def decide(
-    entrants: Sequence[tuple[Candidate, Verdict]], measurements: Sequence[Measurement], policy: ChoicePolicy
+    entrants: Sequence[tuple[Candidate, Verdict]],
+    measurements: Sequence[Measurement],
+    policy: ChoicePolicy,
+    sets: Sequence[SetRace] = (),
 ) -> Decision:
     """The fastest of ``entrants`` whose speedup meets the margin with confidence, or the original.
 
+    ``sets``: the races whose totals ``measurements`` are; whoever is clearly slower in one of them is not chosen.
     Every entrant that is not chosen is among ``losers`` with the reason in plain words.
     """
     times = {measurement.label: measurement for measurement in measurements}
@@ -49,7 +60,7 @@ def decide(
     doubtful = _doubtful(entrants, original, times)
     for candidate, verdict in entrants:
         judged, gain = _judge(candidate, verdict, original, times, policy)
-        obstacle = doubtful.get(candidate.id, judged)
+        obstacle = doubtful.get(candidate.id) or _regressed(candidate, sets, policy) or judged
         if obstacle is not None or gain is None:
             lost.append(Loser(candidate, "measure", obstacle or "not measured", verdict))
         else:
@@ -101,6 +112,19 @@ def _judge(
     if gain.low < 1.0 + (policy.margin - 1.0) / 2:
         return f"not surely faster: {gain.ratio:.2f}x, but it could be {gain.low:.2f}x", None
     return None, gain
+
+
+def _regressed(candidate: Candidate, sets: Sequence[SetRace], policy: ChoicePolicy) -> str | None:
+    """Why the candidate loses although it may be faster in total: the set of parameter values with which it is slow."""
+    for one in sets if len(sets) > 1 else ():
+        times = {entry.label: entry for entry in one.measurements}
+        original, own = times.get("original"), times.get(candidate.id)
+        if original is None or own is None:
+            continue
+        found = regression(original, own, tolerance=policy.tolerance, noise=policy.least_gain)
+        if found is not None:
+            return f"slower with the parameters of {one.label}: {found.ratio:.2f}x, whatever it gains with the others"
+    return None
 
 
 def _doubtful(

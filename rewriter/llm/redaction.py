@@ -23,6 +23,7 @@ from rewriter.records import Plan, Row
 SMALL = 10  # whole numbers below stay as they are
 _ROUND = 1_000  # made-up numbers below are told as they are
 _PLACEHOLDER = re.compile(r"'?:((?:str|date|int|num)_[0-9]+)\b'?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MASKED = re.compile(r"\bnam_[0-9]+\b")
 
@@ -38,6 +39,7 @@ class Redaction:
         self._names: dict[str, str] = {}
         self._real: dict[str, str] = {}
         self._texts: dict[str, int] = {}
+        self._bound: dict[tuple[str, str], str] = {}
 
     # --- out ---
 
@@ -67,6 +69,14 @@ class Redaction:
         self._outline(plan, 0, lines)
         return "\n".join(lines)
 
+    def bind(self, values: Iterable[str | None]) -> None:
+        """The values (as text) that the query's parameters have in what is told next: told as ``$1``, ``$2``, ..."""
+        self._bound = {}
+        for place, text in enumerate(values, start=1):
+            kind = "num" if text and _NUMBER.fullmatch(text) else "date" if text and _DATE.match(text) else "str"
+            if text and not (text.isdigit() and int(text) < SMALL):
+                self._bound.setdefault((kind, text), f"${place}")
+
     def rows(self, rows: Iterable[Row]) -> str:
         """Rows of a counterexample, which are made up and yet may hold constants of the query: those are put back to
         their placeholders."""
@@ -80,27 +90,29 @@ class Redaction:
         if isinstance(value, (int, float, Decimal)):
             return self._near(value)
         text = str(value)
-        known = next((marker for (_, literal), marker in self._literals.items() if literal == text), None)
+        known = next((marker for _, literal, marker in self._concealed() if literal == text), None)
         if known is not None:
-            return f":{known}"
-        if isinstance(value, (date, time)) or not text:
+            return known
+        if isinstance(value, date):
+            return self._near_date(value)
+        if isinstance(value, time) or not text:
             return f"'{text}'"
         return f"'text {self._texts.setdefault(text, len(self._texts) + 1)}'"
 
     def _near(self, value: int | float | Decimal) -> str:
-        for (kind, literal), marker in self._literals.items():
+        for kind, literal, marker in self._concealed():
             if kind in ("int", "num"):
                 apart = float(value) - float(literal)
                 if abs(apart) < SMALL:
-                    return f":{marker}" if not apart else f":{marker} {'+' if apart > 0 else '-'} {abs(apart):g}"
+                    return marker if not apart else f"{marker} {'+' if apart > 0 else '-'} {abs(apart):g}"
         return str(value) if abs(float(value)) < _ROUND else f"{float(value):.0e}"
 
     def text(self, words: str) -> str:
         """A message of an engine, in which constants of the query may be quoted."""
-        for (_, literal), marker in sorted(self._literals.items(), key=lambda item: -len(item[0][1])):
+        for _, literal, marker in sorted(self._concealed(), key=lambda item: -len(item[1])):
             if literal:
-                words = words.replace(f"'{literal}'", f":{marker}").replace(f'"{literal}"', f":{marker}")
-                words = re.sub(rf"(?<![\w.]){re.escape(literal)}(?![\w.])", f":{marker}", words)
+                words = words.replace(f"'{literal}'", marker).replace(f'"{literal}"', marker)
+                words = re.sub(rf"(?<![\w.]){re.escape(literal)}(?![\w.])", marker, words)
         for real, name in self._names.items():
             words = re.sub(rf"\b{re.escape(real)}\b", name, words)
         return words
@@ -120,6 +132,23 @@ class Redaction:
         return _MASKED.sub(lambda found: self._quoted(found.group()), text)
 
     # --- how ---
+
+    def _concealed(self) -> list[tuple[str, str, str]]:
+        """(kind, text, what is told instead) of the query's constants and of its parameters' values."""
+        literals = [(kind, text, f":{marker}") for (kind, text), marker in self._literals.items()]
+        return literals + [(kind, text, marker) for (kind, text), marker in self._bound.items()]
+
+    def _near_date(self, value: date) -> str:
+        """A made-up day, which may lie next to one of the query's."""
+        for kind, literal, marker in self._concealed():
+            if kind == "date":
+                try:
+                    apart = date(value.year, value.month, value.day) - date.fromisoformat(literal[:10])
+                except ValueError:
+                    continue
+                if abs(apart.days) < SMALL:
+                    return f"{marker} {'+' if apart.days >= 0 else '-'} {abs(apart.days)} days"
+        return f"'{value}'"
 
     def _marker(self, literal: exp.Literal) -> str | None:
         if literal.is_string:

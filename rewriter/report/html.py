@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rewriter.records import Measurement, Plan, Report
 from rewriter.report.model import ReportModel, model
-from rewriter.report.text import MEANING, facts, headline, interval, note, sql_diff, visible, why
+from rewriter.report.text import MEANING, facts, headline, interval, note, scope, set_rows, sql_diff, visible, why
 from rewriter.report.units import count, duration, ratio
 
 _environment = Environment(
@@ -60,6 +60,8 @@ class _View:
     bars: list[_Bar]
     plans: list[tuple[str, _Node]]
     spent: str
+    scope: str | None
+    sets: list[tuple[str, str, str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def _view(report: Report) -> _View:
         bars=_bars(report),
         plans=[(title, _node(plan)) for title, plan in plans if plan is not None],
         spent=", ".join(f"{stage} {duration(seconds)}" for stage, seconds in report.timings.items()),
+        scope=scope(report),
+        sets=set_rows(report),
     )
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 
 from rewriter.records import Loser, Measurement, Report
-from rewriter.report.text import evidence, headline, interval, note, plan_lines, unnoticed, visible, why
+from rewriter.report.text import (
+    evidence,
+    headline,
+    interval,
+    note,
+    plan_lines,
+    scope,
+    set_rows,
+    unnoticed,
+    visible,
+    why,
+)
 from rewriter.report.units import duration
 
 
@@ -26,6 +37,9 @@ def to_markdown(report: Report) -> str:
             f"- {_inline(evidence(report.verdict))}",
             f"- method: {_inline(report.verdict.method)}",
         ]
+        holds = scope(report)
+        if holds is not None:
+            lines.append(f"- parameters: {holds}")
         blind = unnoticed(report.verdict)
         if blind is not None:
             lines.append(f"- {_inline(blind)}")
@@ -48,6 +62,16 @@ def to_markdown(report: Report) -> str:
     if report.measurements:
         lines += ["## Timings", "", "| what | median | runs | note |", "|---|---:|---:|---|"]
         lines += [_timing(entry) for entry in report.measurements]
+        lines.append("")
+    rows = set_rows(report)
+    if rows:
+        lines += [
+            "## By parameters",
+            "",
+            "| parameters | original | chosen | ratio | note |",
+            "|---|---:|---:|---:|---|",
+        ]
+        lines += [f"| {' | '.join(map(_inline, row))} |" for row in rows]
         lines.append("")
     if decision.losers:
         lines += ["## Tried and not chosen", "", "| candidate | rules | lost at | why |", "|---|---|---|---|"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,10 +18,13 @@ from rewriter.records import (
     Plan,
     Report,
     Result,
+    Row,
+    SetRace,
     Speedup,
     TableRows,
     Verdict,
 )
+from rewriter.statistics import CLOCK_NOISE, regression, speedup
 
 VERSION: Literal[1] = 1
 
@@ -113,6 +117,17 @@ class LoserModel(_Model):
     verdict: VerdictModel | None
 
 
+class SetModel(_Model):
+    label: str = Field(description="the set's place among those given; of its values nothing is said here")
+    original_seconds: float | None = Field(description="median; null: it was stopped at its limit")
+    chosen_seconds: float | None = Field(description="median; null: the original is kept")
+    ratio: float | None = Field(description="original time / chosen time with this set alone")
+    low: float | None
+    high: float | None
+    at_least: bool = Field(description="the original was stopped, so the ratio is a lower bound")
+    slower: bool = Field(description="the rewrite is clearly slower with this set, beyond the noise")
+
+
 class ReportModel(_Model):
     """What ``rewriter rewrite --json`` prints and the API answers."""
 
@@ -128,9 +143,18 @@ class ReportModel(_Model):
     reason: str
     speedup: SpeedupModel | None
     verdict: VerdictModel | None
+    holds_for: Literal["all", "observed"] | None = Field(
+        default=None,
+        description="values of the query's parameters for which the verdict holds; all without parameters and for a "
+        "proof, else those that it was tested with; null: the original is kept",
+    )
+    parameter_sets: dict[str, list[Any]] = Field(
+        default={}, description="the given sets of values that the verdict was tested with, by label (observed)"
+    )
     original_plan: PlanModel | None
     chosen_plan: PlanModel | None
-    measurements: list[MeasurementModel]
+    measurements: list[MeasurementModel] = Field(description="with parameters: totals over the sets")
+    sets: list[SetModel] = Field(default=[], description="the times with each set of parameter values")
     losers: list[LoserModel]
     candidates: int = Field(description="how many candidates were found")
     timings: dict[str, float] = Field(description="seconds spent per stage")
@@ -151,6 +175,9 @@ def model(report: Report) -> ReportModel:
         reason=decision.reason,
         speedup=_speedup(decision.speedup) if decision.speedup else None,
         verdict=verdict_model(report.verdict) if report.verdict else None,
+        holds_for=report.verdict.holds_for if report.verdict else None,
+        parameter_sets={label: [_value(value) for value in row] for label, row in _observed(report.verdict).items()},
+        sets=[set_model(one, decision.chosen) for one in report.sets],
         original_plan=plan_model(report.original_plan) if report.original_plan else None,
         chosen_plan=plan_model(report.chosen_plan) if report.chosen_plan else None,
         measurements=[_measurement(entry) for entry in report.measurements],
@@ -176,6 +203,27 @@ def _candidate(candidate: Candidate, *, traced: bool = False) -> CandidateModel:
 
 def _speedup(gain: Speedup) -> SpeedupModel:
     return SpeedupModel(ratio=gain.ratio, low=gain.low, high=gain.high, at_least=gain.at_least)
+
+
+def _observed(verdict: Verdict | None) -> Mapping[str, Row]:
+    return (verdict.observed or {}) if verdict is not None else {}
+
+
+def set_model(race: SetRace, chosen: Candidate | None) -> SetModel:
+    """The times with one set of parameter values, and how the chosen one compares there."""
+    times = {entry.label: entry for entry in race.measurements}
+    original, own = times["original"], times.get(chosen.id) if chosen is not None else None
+    gain = speedup(original, own) if own is not None else None
+    return SetModel(
+        label=race.label,
+        original_seconds=original.median,
+        chosen_seconds=own.median if own is not None else None,
+        ratio=gain.ratio if gain is not None else None,
+        low=gain.low if gain is not None else None,
+        high=gain.high if gain is not None else None,
+        at_least=gain.at_least if gain is not None else False,
+        slower=own is not None and regression(original, own, noise=CLOCK_NOISE) is not None,
+    )
 
 
 def verdict_model(verdict: Verdict) -> VerdictModel:

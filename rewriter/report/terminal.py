@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rewriter.records import Report, Step
-from rewriter.report.text import evidence, headline, interval, note, unnoticed, visible
+from rewriter.report.text import evidence, headline, interval, note, scope, set_rows, unnoticed, visible
 from rewriter.report.units import count, duration
 
 SHOWN_LOSERS = 12
@@ -37,6 +37,9 @@ def print_terminal(report: Report, console: Console, *, trace: bool = False) -> 
                 _print_step(before, step, console)
     if report.verdict is not None:
         console.print(_text(f"Evidence: {evidence(report.verdict)}"), soft_wrap=True)
+        holds = scope(report)
+        if holds is not None:
+            console.print(_text(f"Parameters: {holds}"), soft_wrap=True)
         blind = unnoticed(report.verdict)
         if blind is not None:
             console.print(_text(blind[:1].upper() + blind[1:], "dim"), soft_wrap=True)
@@ -48,6 +51,12 @@ def print_terminal(report: Report, console: Console, *, trace: bool = False) -> 
             console.print(_text(f"Proof {number}. {told}", "dim"), soft_wrap=True)
     if report.measurements:
         console.print(_timings(report))
+    rows = set_rows(report)
+    if rows:
+        table = Table("parameters", "original", "chosen", "ratio", "note", title="By parameters", title_justify="left")
+        for row in rows:
+            table.add_row(*map(_text, row))
+        console.print(table)
     if decision.losers:
         console.print(_losers(report))
     for remark in report.notes:

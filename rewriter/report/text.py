@@ -8,6 +8,7 @@ from functools import cache
 
 from rewriter.errors import RuleFileError
 from rewriter.records import Measurement, Plan, Report, Speedup, Verdict, VerdictKind
+from rewriter.report.model import set_model
 from rewriter.report.units import count, duration, ratio
 from rewriter.statistics import CONFIDENCE
 from rules.discovery import discover
@@ -100,6 +101,33 @@ def _reasons() -> dict[str, str]:
         return {document.name: document.why for document in discover()}
     except RuleFileError:
         return {}  # a broken document is the rule search's to tell; it must not cost a finished report
+
+
+def scope(report: Report) -> str | None:
+    """For which values of its parameters a rewrite is known to be right; None where that is no question."""
+    verdict = report.verdict
+    if verdict is None or not report.query.parameters:
+        return None
+    if verdict.observed is None:
+        return "holds for all values of the parameters"
+    given = f" and {count(len(verdict.observed), 'given set')}" if verdict.observed else ""
+    return f"tested with generated values of the parameters{given}; not known for all values"
+
+
+def set_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
+    """(set, original, chosen, ratio, note) for each set of parameter values, where there are several."""
+    if len(report.sets) < 2:
+        return []
+    return [
+        (
+            one.label,
+            duration(one.original_seconds) if one.original_seconds is not None else "stopped",
+            duration(one.chosen_seconds),
+            ratio(one.ratio, at_least=one.at_least),
+            ("slower; " if one.slower else "") + (f"{ratio(one.low)} to {ratio(one.high)}" if one.low else ""),
+        )
+        for one in (set_model(found, report.decision.chosen) for found in report.sets)
+    ]
 
 
 def note(entry: Measurement) -> str:

@@ -7,15 +7,16 @@ databases). Each is a module of its own; a stronger rung between them and the ve
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
 from sqlglot import exp
 
 from rewriter.engines.base import Engine
-from rewriter.records import Adequacy, Query, Verdict, VerdictKind
+from rewriter.records import Adequacy, Query, Row, Verdict, VerdictKind
 from rewriter.verify.generate import relations, unsupported
-from rewriter.verify.parameters import bindings, bound, bound_tree, described
+from rewriter.verify.parameters import Binding, bindings, bound, bound_tree
 from rewriter.verify.solving.process import proof, search
 from rewriter.verify.tested import Tester
 
@@ -35,7 +36,8 @@ class Verifier:
     counts only if the judge shows it, and a winner is tested again there. Without a judge the hunter stands alone and
     ``Verdict.confirmed_on`` says so. ``by_position``: columns are compared by position and value only, without regard
     to names and declared types (for pairs from benchmarks). Without ``proofs`` there is the rung ``tested`` alone, to
-    hold proofs against it. The same seed gives the same databases.
+    hold proofs against it. ``given``: sets of values for the query's parameters, by label, that a candidate is tested
+    with besides generated ones. The same seed gives the same databases.
     """
 
     def __init__(
@@ -47,13 +49,15 @@ class Verifier:
         seed: int = 0,
         by_position: bool = False,
         proofs: bool = True,
+        given: Mapping[str, Row] | None = None,
     ) -> None:
         self.original = original
+        self.given = given or {}
         self.proofs = proofs
         self.seed = seed
         self._testers = [
             (binding, Tester(bound(original, binding), hunter, judge, seed=seed, by_position=by_position))
-            for binding in bindings(original, seed)
+            for binding in bindings(original, seed, self.given)
         ]
 
     def screen(self, candidate: exp.Query) -> Verdict:
@@ -97,6 +101,7 @@ class Verifier:
             reason=found.reason,
             assumptions=found.assumptions,
             proof=found.steps,
+            observed=None,
         )
 
     def _searched(self, candidate: exp.Query, seconds: float) -> Verdict:
@@ -127,20 +132,25 @@ class Verifier:
 
     def _tested(self, candidate: exp.Query, seconds: float | None, *, judged: bool = False) -> Verdict:
         """The verdict of the rung ``tested``; with parameters, over several choices of their values."""
-        verdicts: list[Verdict] = []
-        for binding, tester in self._testers:
+        verdicts: list[tuple[Binding, Verdict]] = []
+        for number, (binding, tester) in enumerate(self._testers):
             tree = bound_tree(candidate, binding)
             if seconds is None:
                 verdict = tester.screen(tree, time.monotonic() + SCREEN_SECONDS, judged=judged)
             else:
-                verdict = tester.certify(tree, time.monotonic() + seconds / len(self._testers))
+                share = time.monotonic() + seconds / len(self._testers)
+                verdict = tester.certify(tree, share, weighed=number == 0)
             if verdict.kind is VerdictKind.REFUTED:
-                values = described(binding, self.original.dialect)
-                return replace(verdict, reason=f"{verdict.reason} With {values}.") if values else verdict
-            verdicts.append(verdict)
-        tested = [verdict for verdict in verdicts if verdict.kind is VerdictKind.TESTED]
-        if len(verdicts) == 1 or not tested:
-            return verdicts[0]
+                return _refuted_with(binding, verdict, self.original.dialect)
+            verdicts.append((binding, verdict))
+        passed = [(binding, verdict) for binding, verdict in verdicts if verdict.kind is VerdictKind.TESTED]
+        tested = [verdict for _, verdict in passed]
+        first_binding, first = verdicts[0]
+        if not first_binding.values:
+            return first
+        if not tested:
+            return replace(first, observed={})
+        observed = {binding.label: self.given[binding.label] for binding, _ in passed if binding.label}
         adequacy = Adequacy(
             sum(verdict.adequacy.databases for verdict in tested if verdict.adequacy),
             sum(verdict.adequacy.non_empty for verdict in tested if verdict.adequacy),
@@ -150,7 +160,16 @@ class Verifier:
             f"no difference on {adequacy.databases} generated databases with {len(tested)} choices of parameter values;"
             f" the original returned rows on {adequacy.non_empty}"
         )
-        return replace(tested[0], reason=reason, adequacy=adequacy)
+        return replace(tested[0], reason=reason, adequacy=adequacy, observed=observed)
+
+
+def _refuted_with(binding: Binding, verdict: Verdict, dialect: str) -> Verdict:
+    """A refutation that says with which values it was found."""
+    found = verdict.counterexample
+    if not binding.values or found is None:
+        return verdict
+    reason = f"{verdict.reason} With {binding.described(dialect)}."
+    return replace(verdict, reason=reason, counterexample=replace(found, parameters=binding.texts))
 
 
 def _mutants(verdict: Verdict) -> tuple[int | None, int | None, tuple[str, ...]]:

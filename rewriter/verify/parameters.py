@@ -1,36 +1,68 @@
-"""Parameters: a parameterised pair is tested with several choices of values, since it must agree for all of them."""
+"""Parameters: a parameterised pair is tested with several choices of values, since it must agree for all of them.
+
+Some choices are generated, the others are sets of values that the user has given or a log has shown.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from rewriter.records import Query
+from rewriter.records import Query, Row, Value
 from rewriter.verify.generate.domains import domain_of
 from rewriter.verify.generate.relations import table_of
 from rewriter.verify.script import literal
 
-CHOICES = 4
+CHOICES = 4  # generated ones
+MOST_GIVEN = 8  # given ones; each has databases of its own, because they are made from the constants of the query
 
-Binding = Mapping[int, exp.Expr]
+
+@dataclass(frozen=True)
+class Binding:
+    """A value for each parameter, by position. ``label`` names a given set; it is empty for generated values."""
+
+    values: Mapping[int, exp.Expr]
+    label: str = ""
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """The values as text, None for NULL, by position."""
+        return tuple(_text(value) for _, value in sorted(self.values.items()))
+
+    def described(self, dialect: str) -> str:
+        """The choice for people: given values are private, and told by their label alone."""
+        if self.label:
+            return f"the values of {self.label}"
+        return ", ".join(f"${place} = {value.sql(dialect=dialect)}" for place, value in sorted(self.values.items()))
 
 
-def bindings(query: Query, seed: int) -> tuple[Binding, ...]:
-    """CHOICES ways to give each parameter a value of its type; one empty binding when there are no parameters."""
-    types = {position: _type_of(node, query) for node, position in _markers(query.tree)}
+def bindings(query: Query, seed: int, given: Mapping[str, Row] | None = None) -> tuple[Binding, ...]:
+    """CHOICES ways to give each parameter a value of its type, then up to MOST_GIVEN of the sets ``given`` by label;
+    one empty binding when there are no parameters."""
+    # Of several places of one parameter, one that tells its type.
+    types: dict[int, str | None] = {}
+    for node, position in _markers(query.tree):
+        types[position] = types.get(position) or _type_of(node, query)
     if not types:
-        return ({},)
+        return (Binding({}),)
     chooser = random.Random(seed)  # noqa: S311 (reproducible test data, not a secret)
-    return tuple(
+    generated = tuple(
         # NULL makes most predicates unknown, so only the last choice tries it.
-        {
-            position: _value(type_, query, chooser, nulls=0.3 if number == CHOICES - 1 else 0.0)
-            for position, type_ in types.items()
-        }
+        Binding(
+            {
+                position: _value(type_ or "integer", query, chooser, nulls=0.3 if number == CHOICES - 1 else 0.0)
+                for position, type_ in types.items()
+            }
+        )
         for number in range(CHOICES)
+    )
+    seen = list((given or {}).items())[:MOST_GIVEN]
+    return generated + tuple(
+        Binding({place: _typed(row[place - 1], type_, query) for place, type_ in types.items()}, label)
+        for label, row in seen
     )
 
 
@@ -42,13 +74,9 @@ def bound(query: Query, binding: Binding) -> Query:
 def bound_tree(tree: exp.Query, binding: Binding) -> exp.Query:
     copy = tree.copy()
     for node, position in list(_markers(copy)):
-        if position in binding:
-            node.replace(binding[position].copy())
+        if position in binding.values:
+            node.replace(binding.values[position].copy())
     return copy
-
-
-def described(binding: Binding, dialect: str) -> str:
-    return ", ".join(f"${position} = {value.sql(dialect=dialect)}" for position, value in sorted(binding.items()))
 
 
 def _markers(tree: exp.Query) -> Iterator[tuple[exp.Expr, int]]:
@@ -58,8 +86,8 @@ def _markers(tree: exp.Query) -> Iterator[tuple[exp.Expr, int]]:
             yield node, int(number)
 
 
-def _type_of(node: exp.Expr, query: Query) -> str:
-    """The type that the surroundings of a parameter ask for; integer where they say nothing."""
+def _type_of(node: exp.Expr, query: Query) -> str | None:
+    """The type that the surroundings of a parameter ask for; None where they say nothing."""
     parent = node.parent
     if isinstance(parent, exp.Cast):
         return parent.to.sql(dialect=query.dialect)
@@ -74,7 +102,7 @@ def _type_of(node: exp.Expr, query: Query) -> str:
                 found = table.column(column.name) if table is not None else None
                 if found is not None:
                     return found.type
-    return "integer"
+    return None
 
 
 def _value(type_: str, query: Query, chooser: random.Random, nulls: float) -> exp.Expr:
@@ -83,3 +111,17 @@ def _value(type_: str, query: Query, chooser: random.Random, nulls: float) -> ex
     value = chooser.choice(options) if options and chooser.random() >= nulls else None
     plain: exp.Expr = exp.maybe_parse(literal(value), dialect=query.dialect)
     return exp.cast(plain, exp.DataType.build(type_, dialect=query.dialect))
+
+
+def _typed(value: Value, type_: str | None, query: Query) -> exp.Expr:
+    """A given value as the type asked for; where nothing asks, as it is."""
+    plain: exp.Expr = exp.maybe_parse(literal(value), dialect=query.dialect)
+    return plain if type_ is None else exp.cast(plain, exp.DataType.build(type_, dialect=query.dialect))
+
+
+def _text(value: exp.Expr) -> str | None:
+    while isinstance(value, exp.Cast):
+        value = value.this
+    if isinstance(value, exp.Null):
+        return None
+    return value.name if isinstance(value, exp.Literal) else value.sql()

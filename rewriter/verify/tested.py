@@ -71,12 +71,16 @@ class Tester:
             return hunt
         return hunt.over_pool() or hunt.over_new(databases) or hunt.survived()
 
-    def certify(self, candidate: exp.Query, deadline: float) -> Verdict:
-        """Run the candidate on the pool, then on databases made for this pair, then on the judge."""
+    def certify(self, candidate: exp.Query, deadline: float, *, weighed: bool = True) -> Verdict:
+        """Run the candidate on the pool, then on databases made for this pair, then on the judge; ``weighed``: then run
+        the original's mutants on the same databases."""
         hunt = self._hunt(candidate, deadline, "certify")
         if isinstance(hunt, Verdict):
             return hunt
-        return hunt.over_pool() or hunt.over_new() or hunt.on_judge() or hunt.judged_by_mutants(hunt.survived())
+        verdict = hunt.over_pool() or hunt.over_new() or hunt.on_judge()
+        if verdict is not None:
+            return verdict
+        return hunt.judged_by_mutants(hunt.survived()) if weighed else hunt.survived()
 
     def replay(self, candidate: exp.Query, databases: Sequence[Database], deadline: float) -> Verdict | None:
         """Run both queries on databases where somebody suspects a difference; the verdict if there is one."""

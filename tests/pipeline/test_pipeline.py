@@ -108,6 +108,7 @@ def test_a_proof_that_is_required_is_in_the_report(shop: Postgres, hunter: DuckD
     assert report.verdict is not None
     assert report.verdict.kind is VerdictKind.PROVED
     assert report.verdict.proof
+    assert report.verdict.holds_for == "all"
     assert any("PostgreSQL" in engine for engine in report.verdict.confirmed_on)
 
 
@@ -132,10 +133,10 @@ def test_parameters_need_values_to_be_measured(shop: Postgres, hunter: DuckDB) -
     sql = SLOW + " AND s.id > %(least)s"
     without = rewrite(sql, shop, policy=QUICK, hunter=hunter)
     assert not without.measurements
-    given = rewrite(sql, shop, policy=QUICK, hunter=hunter, parameters=(10,))
+    given = rewrite(sql, shop, policy=QUICK, hunter=hunter, parameter_sets=[(10,)])
     assert given.measurements
     with pytest.raises(UsageError):
-        rewrite(sql, shop, policy=QUICK, hunter=hunter, parameters=(10, 11))
+        rewrite(sql, shop, policy=QUICK, hunter=hunter, parameter_sets=[(10, 11)])
 
 
 def test_mistakes_in_the_statement_are_told_before_any_work(shop: Postgres, hunter: DuckDB) -> None:

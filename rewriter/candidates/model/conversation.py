@@ -173,6 +173,7 @@ class Conversation:
         return None, prompt("wrong_syntax", error=self.redaction.text(feedback.rejected))
 
     def _shown(self, found: Counterexample) -> Filled:
+        self.redaction.bind(found.parameters)
         tables = [self._rows(table) for table in found.database.tables]
         return prompt(
             "wrong_rows",
