@@ -178,8 +178,7 @@ def _usable(review: ReviewRecord, report: Mapping[str, Any]) -> Usable:
 
 
 def values_of(report: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | None:
-    """The parameter values that a report's rewrite is known to hold for; None: all, because there are no parameters or
-    because it was proved."""
-    if report["verdict"]["kind"] == "proved" or not report.get("parameters"):
+    """The parameter values that a report's rewrite is known to hold for; None: all."""
+    if report.get("holds_for", "all") == "all":
         return None
-    return tuple(tuple(one) for one in report.get("parameter_sets", ()))
+    return tuple(tuple(values) for values in report["parameter_sets"].values())

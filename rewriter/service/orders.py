@@ -43,7 +43,9 @@ class RewriteOrder(Order):
     margin: float = Field(1.1, ge=1, le=1000, description="least speedup worth a change")
     runs_per_day: float = Field(0.0, ge=0, le=1e12, description="how often the query runs a day; 0: not known")
     strategies: list[Strategy] = Field([], max_length=4, description="model strategies to ask after the rules")
-    parameters: list[ParameterValue] = Field([], max_length=1000, description="values for $1, $2, ...")
+    parameter_sets: list[Annotated[list[ParameterValue], Field(max_length=1000)]] = Field(
+        [], max_length=100, description="sets of values for $1, $2, ..., most telling first"
+    )
     on_data: bool = Field(False, description="compare the winner on the target's own data as well")
     trace: bool = Field(False, description="verify every step of the winner too")
 

@@ -40,6 +40,7 @@ from rewriter.verify import Verifier
 
 REWRITE, VERIFICATION, BATCH = "rewrite", "verification", "batch"
 MANY = 1_000_000.0  # runs in the log beyond which nothing is known better
+SETS = 20  # sets of values of one group that its rewrite is tested with
 READERS = 1  # processes that read a log: a worker is one of several on its machine
 
 Ending = Callable[[Session], Mapping[str, Any]]
@@ -80,7 +81,7 @@ class Performer:
                 engine,
                 policy=order.policy(),
                 sources=(*default_sources(experience, rules_off), *asked),
-                parameters=tuple(order.parameters),
+                parameter_sets=[tuple(values) for values in order.parameter_sets],
                 progress=progress,
                 target=order.target,
             )
@@ -179,7 +180,6 @@ class Performer:
 
 def _child(job: JobRecord, order: BatchOrder, item: Item, place: str) -> NewJob:
     """The rewrite of one group of a log."""
-    values = item.parameters[0] if item.parameters else ()
     child = RewriteOrder.model_construct(
         sql=item.statement,
         target=order.target,
@@ -187,7 +187,7 @@ def _child(job: JobRecord, order: BatchOrder, item: Item, place: str) -> NewJob:
         timeout=order.timeout,
         runs_per_day=min(float(item.calls), MANY),
         strategies=list(order.strategies),
-        parameters=list(values),
+        parameter_sets=[list(values) for values in item.parameters[:SETS]],
     )
     request = child.request()
     return NewJob(REWRITE, order.target, place, job.actor, request, child.digest(), batch=job.id)
