@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +95,13 @@ class Lookups:
         exact, shape = keys
         usable = target.usable.get(exact)
         return Answer(usable, None if usable is not None else target.shapes.get(shape), enabled=True)
+
+    @contextlib.contextmanager
+    def engine(self, tenant: str, name: str) -> Iterator[Engine]:
+        """The target's engine, for nobody else meanwhile. Raises as ``answer``."""
+        target = self._current(tenant, name)
+        with target.lock:
+            yield target.engine
 
     def check(self, tenant: str, name: str) -> Seen:
         """Look at the target anew, whenever it was last looked at. Raises as ``answer``."""

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls) -> Settings:
         try:
-            return cls()  # type: ignore[call-arg]  # fields come from the environment
+            return cls()
         except ValidationError as error:
             names = ", ".join(f"REWRITER_{str(entry['loc'][0]).upper()}" for entry in error.errors())
             raise UsageError(f"unusable setting: {names}", hint="docs/settings.md lists the settings") from None

@@ -1,12 +1,15 @@
 """The routes by noun."""
 
-from api.routes import health, keys, lookup, rewrites, targets, verifications
+from api.routes import batches, health, keys, lookup, rewrites, rules, snapshots, targets, verifications
 
 ROUTERS = (
     rewrites.router,
     verifications.router,
+    batches.router,
     targets.router,
+    rules.router,
     lookup.router,
+    snapshots.router,
     keys.router,
     health.router,
 )

@@ -62,5 +62,5 @@ def _answer(order: LookupOrder, service: TheService, tenant: str) -> LookupView:
         rewrite=usable.review.job_id,
         sql=usable.sql,
         verdict=usable.verdict,
-        mode=usable.review.mode,  # type: ignore[arg-type]
+        mode=usable.review.mode,
     )

@@ -139,6 +139,8 @@ class ReportModel(_Model):
     group_key: str
     rewrite_key: str
     nondeterminism: list[str]
+    parameters: list[str] = Field(default=[], description="the markers of $1, $2, ... as they stand in the original")
+    ordered: bool = Field(default=False, description="the order of the rows is part of the meaning")
     chosen: CandidateModel | None = Field(description="null: the original is kept")
     reason: str
     speedup: SpeedupModel | None
@@ -171,6 +173,8 @@ def model(report: Report) -> ReportModel:
         group_key=report.query.group_key,
         rewrite_key=report.query.rewrite_key,
         nondeterminism=list(report.query.nondeterminism),
+        parameters=[one.marker for one in sorted(report.query.parameters, key=lambda one: one.position)],
+        ordered=report.query.tree.args.get("order") is not None,
         chosen=_candidate(decision.chosen, traced=True) if decision.chosen else None,
         reason=decision.reason,
         speedup=_speedup(decision.speedup) if decision.speedup else None,
