@@ -117,16 +117,27 @@ class Performer:
         gathered = gather([path], order.dialect, options, jobs=READERS)
         todo = items(gathered.groups, order.top)
         target = found(self.store, job.tenant, order.target)
-        children = [_child(job, order, item, target.place) for item in todo]
+        with opened(target, self.settings, self.vault) as engine:
+            catalog = look(self.store, target, engine).catalog
+        children: list[NewJob] = []
+        refused: list[dict[str, Any]] = []
+        for number, item in enumerate(todo):
+            progress(Event("parse", "reading the statements", number, len(todo)))
+            try:
+                query = parse(item.statement, catalog)
+            except RewriterError as error:
+                refused.append({"group": item.key, "calls": item.calls, "seconds": item.seconds, "why": error.message})
+                continue
+            children.append(_child(job, order, item, len(query.parameters), target.place))
         counted = {
             "lines": gathered.tally.lines,
             "groups": len(gathered.groups.ranked()),
             "skipped": sum(gathered.tally.skipped.values()),
-            "chosen": len(todo),
-            "items": [
+            "chosen": [
                 {"group": item.key, "calls": item.calls, "seconds": item.seconds, "statement": item.statement}
                 for item in todo
             ],
+            "refused": refused,
         }
 
         def ending(session: Session) -> Mapping[str, Any]:
@@ -178,8 +189,9 @@ class Performer:
             yield sources
 
 
-def _child(job: JobRecord, order: BatchOrder, item: Item, place: str) -> NewJob:
-    """The rewrite of one group of a log."""
+def _child(job: JobRecord, order: BatchOrder, item: Item, parameters: int, place: str) -> NewJob:
+    """The rewrite of one group of a log, with those sets of values that fit its statement."""
+    sets = [list(values) for values in item.parameters if parameters and len(values) == parameters]
     child = RewriteOrder.model_construct(
         sql=item.statement,
         target=order.target,
@@ -187,7 +199,7 @@ def _child(job: JobRecord, order: BatchOrder, item: Item, place: str) -> NewJob:
         timeout=order.timeout,
         runs_per_day=min(float(item.calls), MANY),
         strategies=list(order.strategies),
-        parameter_sets=[list(values) for values in item.parameters[:SETS]],
+        parameter_sets=sets[:SETS],
     )
     request = child.request()
     return NewJob(REWRITE, order.target, place, job.actor, request, child.digest(), batch=job.id)
