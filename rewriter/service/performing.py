@@ -28,7 +28,7 @@ from rewriter.pipeline import rewrite
 from rewriter.records import Event, Progress, Report
 from rewriter.report import to_json, verdict_to_json
 from rewriter.service.currency import rows_of
-from rewriter.service.orders import BatchOrder, RewriteOrder, VerificationOrder
+from rewriter.service.orders import BatchOrder, ParameterValue, RewriteOrder, VerificationOrder
 from rewriter.service.targets import found, inside, look, opened
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
@@ -191,7 +191,9 @@ class Performer:
 
 def _child(job: JobRecord, order: BatchOrder, item: Item, parameters: int, place: str) -> NewJob:
     """The rewrite of one group of a log, with those sets of values that fit its statement."""
-    sets = [list(values) for values in item.parameters if parameters and len(values) == parameters]
+    sets: list[list[ParameterValue]] = [
+        list(values) for values in item.parameters if parameters and len(values) == parameters
+    ]
     child = RewriteOrder.model_construct(
         sql=item.statement,
         target=order.target,
