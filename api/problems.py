@@ -82,7 +82,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RewriterError)
     async def failed(_: Request, error: RewriterError) -> JSONResponse:
-        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        status = status_of(error)
         headers = {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -106,12 +106,21 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
         # Not its text, which may quote SQL: the type and the place are enough to find it.
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else "?"
-        log.error("internal error in %s: %s at %s", request.url.path, type(error).__name__, where)
+        log.error("internal error in %s: %s at %s", request.url.path, type(error).__name__, place_of_failure(error))
         return problem(500, "internal", "something went wrong in the service", "its log says where")
+
+
+def status_of(error: RewriterError) -> int:
+    """The HTTP status that says what kind of failure it is."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def place_of_failure(error: Exception) -> str:
+    """Function and line that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else "?"
 
 
 def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:

@@ -8,7 +8,7 @@ from functools import cache
 
 from rewriter.errors import RuleFileError
 from rewriter.records import Measurement, Plan, Report, Speedup, Verdict, VerdictKind
-from rewriter.report.model import set_model
+from rewriter.report.model import SpeedupModel, VerdictModel, set_model
 from rewriter.report.units import count, duration, ratio
 from rewriter.statistics import CONFIDENCE
 from rules.discovery import discover
@@ -61,7 +61,7 @@ def headline(report: Report) -> str:
     return f"{faster}, {evidence(report.verdict)}" if report.verdict else faster
 
 
-def evidence(verdict: Verdict) -> str:
+def evidence(verdict: Verdict | VerdictModel) -> str:
     """How equivalence is known, in a few words."""
     adequacy = verdict.adequacy
     if verdict.kind in (VerdictKind.TESTED, VerdictKind.BOUNDED) and adequacy is not None:
@@ -71,10 +71,10 @@ def evidence(verdict: Verdict) -> str:
         if adequacy.mutants:
             text += f" that kill {(adequacy.killed or 0) / adequacy.mutants:.0%} of {count(adequacy.mutants, 'mutant')}"
         return text
-    return f"{verdict.kind.value}: {verdict.reason}"
+    return f"{verdict.kind!s}: {verdict.reason}"
 
 
-def unnoticed(verdict: Verdict) -> str | None:
+def unnoticed(verdict: Verdict | VerdictModel) -> str | None:
     """The faults that the tests would not have noticed, in one sentence; None when there are none."""
     alive = verdict.adequacy.alive if verdict.adequacy is not None else ()
     if not alive:
@@ -83,7 +83,7 @@ def unnoticed(verdict: Verdict) -> str | None:
     return f"faults that these databases would not show, if they are any: {'; '.join(alive[:ALIVE_SHOWN])}{more}"
 
 
-def interval(gain: Speedup) -> str:
+def interval(gain: Speedup | SpeedupModel) -> str:
     """How sure the speedup is, in a few words."""
     if gain.at_least:
         return f"at least {ratio(gain.low)} with {CONFIDENCE:.0%} confidence"
