@@ -46,8 +46,9 @@ bench: $(STAMP) ## Run TPC-DS at scale 1 on the embedded Postgres (about an hour
 	@$(BIN)/python -m tpc load --suite ds --scale 1
 	@$(BIN)/python -m tpc run --suite ds --scale 1 --peer sqlglot --out out/tpcds_1.json --html out/tpcds_1.html
 
-serve: $(STAMP) ## Serve the HTTP API on port 8000 (REWRITER_TARGET names the database)
-	@$(BIN)/uvicorn --factory api.app:create_app --port 8000
+serve: $(STAMP) ## Serve API and console on port 8000 (REWRITER_TARGET names the database; else a small TPC-DS)
+	@if [ -z "$$REWRITER_TARGET" ]; then $(BIN)/python -m tpc load --suite ds --scale 0.1; fi
+	@REWRITER_TARGET="$${REWRITER_TARGET:-embedded:?dbname=tpcds_0_1}" $(BIN)/python -m rewriter serve --port 8000
 
 lock: ## Make requirements.lock anew (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
