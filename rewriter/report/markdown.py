@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from rewriter.records import Loser, Measurement, Report
+from rewriter.report.model import model
 from rewriter.report.text import (
     evidence,
     headline,
@@ -22,8 +23,8 @@ from rewriter.report.units import duration
 
 def to_markdown(report: Report) -> str:
     """The whole report as one Markdown document."""
-    decision = report.decision
-    lines = [f"# {_inline(headline(report))}", "", f"Engine: {_inline(report.engine)}. {_inline(decision.reason)}."]
+    decision, shown = report.decision, model(report)
+    lines = [f"# {_inline(headline(shown))}", "", f"Engine: {_inline(report.engine)}. {_inline(decision.reason)}."]
     if decision.speedup is not None:
         lines.append(f"Speedup: {interval(decision.speedup)}.")
     lines.append("")
@@ -37,7 +38,7 @@ def to_markdown(report: Report) -> str:
             f"- {_inline(evidence(report.verdict))}",
             f"- method: {_inline(report.verdict.method)}",
         ]
-        holds = scope(report)
+        holds = scope(shown)
         if holds is not None:
             lines.append(f"- parameters: {holds}")
         blind = unnoticed(report.verdict)
@@ -63,7 +64,7 @@ def to_markdown(report: Report) -> str:
         lines += ["## Timings", "", "| what | median | runs | note |", "|---|---:|---:|---|"]
         lines += [_timing(entry) for entry in report.measurements]
         lines.append("")
-    rows = set_rows(report)
+    rows = set_rows(shown)
     if rows:
         lines += [
             "## By parameters",

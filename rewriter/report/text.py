@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 
 from rewriter.errors import RuleFileError
-from rewriter.records import Measurement, Plan, Report, Speedup, Verdict, VerdictKind
-from rewriter.report.model import SpeedupModel, VerdictModel, set_model
+from rewriter.records import Measurement, Plan, Speedup, Verdict, VerdictKind
+from rewriter.report.model import MeasurementModel, PlanModel, ReportModel, SpeedupModel, VerdictModel
 from rewriter.report.units import count, duration, ratio
 from rewriter.statistics import CONFIDENCE
 from rules.discovery import discover
@@ -49,16 +49,21 @@ def visible(text: str) -> str:
     return text.translate(_invisible())
 
 
-def headline(report: Report) -> str:
+def headline(report: ReportModel) -> str:
     """One line: the gain and how equivalence is known, or why the original is kept."""
-    decision = report.decision
-    if decision.chosen is None:
-        return decision.reason[:1].upper() + decision.reason[1:]
-    gain = decision.speedup
-    faster = f"{ratio(gain.ratio)} faster" if gain else "Rewritten"
-    if gain is not None and gain.at_least:
-        faster = f"At least {ratio(gain.ratio)} faster (the original was stopped at its limit)"
+    if report.chosen is None:
+        return report.reason[:1].upper() + report.reason[1:]
+    faster = faster_by(report.speedup)
     return f"{faster}, {evidence(report.verdict)}" if report.verdict else faster
+
+
+def faster_by(gain: SpeedupModel | None) -> str:
+    """The gain alone."""
+    if gain is None:
+        return "Rewritten"
+    if gain.at_least:
+        return f"At least {ratio(gain.ratio)} faster (the original was stopped at its limit)"
+    return f"{ratio(gain.ratio)} faster"
 
 
 def evidence(verdict: Verdict | VerdictModel) -> str:
@@ -103,18 +108,18 @@ def _reasons() -> dict[str, str]:
         return {}  # a broken document is the rule search's to tell; it must not cost a finished report
 
 
-def scope(report: Report) -> str | None:
+def scope(report: ReportModel) -> str | None:
     """For which values of its parameters a rewrite is known to be right; None where that is no question."""
-    verdict = report.verdict
-    if verdict is None or not report.query.parameters:
+    if report.holds_for is None or not report.parameters:
         return None
-    if verdict.observed is None:
+    if report.holds_for == "all":
         return "holds for all values of the parameters"
-    given = f" and {count(len(verdict.observed), 'given set')}" if verdict.observed else ""
+    sets = report.parameter_sets
+    given = f" and {count(len(sets), 'given set')}" if sets else ""
     return f"tested with generated values of the parameters{given}; not known for all values"
 
 
-def set_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
+def set_rows(report: ReportModel) -> list[tuple[str, str, str, str, str]]:
     """(set, original, chosen, ratio, note) for each set of parameter values, where there are several."""
     if len(report.sets) < 2:
         return []
@@ -126,25 +131,32 @@ def set_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
             ratio(one.ratio, at_least=one.at_least),
             ("slower; " if one.slower else "") + (f"{ratio(one.low)} to {ratio(one.high)}" if one.low else ""),
         )
-        for one in (set_model(found, report.decision.chosen) for found in report.sets)
+        for one in report.sets
     ]
 
 
-def note(entry: Measurement) -> str:
+def note(entry: Measurement | MeasurementModel) -> str:
     """Why an entrant of a race has no or few timings."""
     if entry.error:
         return entry.error
     return f"stopped after {duration(entry.stopped_after)}" if entry.stopped_after else ""
 
 
-def sql_diff(report: Report) -> list[tuple[str, str]]:
+def timed(entry: MeasurementModel | None) -> str:
+    """An entrant's median; of one that was stopped, more than its limit."""
+    if entry is None:
+        return "-"
+    return f"> {duration(entry.stopped_after)}" if entry.stopped_after is not None else duration(entry.median)
+
+
+def sql_diff(report: ReportModel) -> list[tuple[str, str]]:
     """(mark, line) of the difference between the original and the chosen text, both laid out alike.
 
     ``mark`` is `` ``, ``-`` or ``+``. Both sides are the qualified trees, so that spelling does not count as a change.
     """
-    if report.decision.chosen is None:
+    if report.chosen is None:
         return []
-    return line_diff(report.query.sql(pretty=True).splitlines(), report.decision.chosen.sql.splitlines())
+    return line_diff((report.qualified or report.original).splitlines(), report.chosen.sql.splitlines())
 
 
 def line_diff(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, str]]:
@@ -163,7 +175,7 @@ def line_diff(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, st
     return lines
 
 
-def facts(plan: Plan) -> list[str]:
+def facts(plan: Plan | PlanModel) -> list[str]:
     """What is known of one node of a plan besides its operator."""
     known = [f"{name}: {value}" for name, value in plan.detail.items()]
     if plan.rows is not None:

@@ -20,7 +20,7 @@ from api.console.views.progress import Progress, ProgressView
 from api.routes import rewrites as api
 from api.wire import cursor_of, parts_of
 from rewriter.errors import NotFound
-from rewriter.report.html import stored_to_html
+from rewriter.report import stored_to_html
 from rewriter.report.model import ReportModel
 from rewriter.report.text import line_diff
 from rewriter.store.jobs import Filter, JobEventRecord, JobRecord

@@ -13,7 +13,7 @@ from api.console.rendering import page
 from api.console.sessions import ActingOperator, Viewer, Visitor
 from api.routes.rewrites import KIND
 from api.routes.targets import read_catalog
-from api.submitting import submit
+from api.submitting import check_statements, submit
 from rewriter.errors import InputError, RewriterError
 from rewriter.service.orders import RewriteOrder
 from rewriter.store.jobs import Filter, JobRecord
@@ -94,6 +94,7 @@ def submit_query(
         return _form(request, visitor, given, "There is no query yet.", "Paste the slow SELECT.", 422)
     try:
         order = RewriteOrder.model_validate({**given, "runs_per_day": _number(runs_per_day)})
+        check_statements(visitor.service, visitor.caller, order.target, order.sql)
         job, new = submit(visitor.service, visitor.caller, KIND, order.target, order, None, fresh=fresh)
     except ValidationError as error:
         fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))

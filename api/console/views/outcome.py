@@ -10,8 +10,7 @@ from typing import Any
 from api.console.views import plans, timings
 from api.console.views.difference import Block, difference
 from rewriter.report.model import LoserModel, MeasurementModel, ReportModel, VerdictModel
-from rewriter.report.text import evidence, interval, unnoticed, why
-from rewriter.report.units import count, duration, ratio
+from rewriter.report.text import evidence, faster_by, interval, scope, set_rows, timed, unnoticed, why
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,12 @@ class Outcome:
 
     @property
     def headline(self) -> str:
-        report, gain = self.report, self.report.speedup
+        report = self.report
         if report.chosen is None:
             return "The original is kept"
-        if gain is None:
+        if report.speedup is None:
             return "Rewritten, not measured"
-        return f"At least {ratio(gain.ratio)} faster" if gain.at_least else f"{ratio(gain.ratio)} faster"
+        return faster_by(report.speedup).partition(" (")[0]
 
     @property
     def known_by(self) -> str:
@@ -63,21 +62,15 @@ class Outcome:
 
     @property
     def original_time(self) -> str:
-        return _time(self._measured("original"))
+        return timed(self._measured("original"))
 
     @property
     def chosen_time(self) -> str:
-        return _time(self._measured(self.report.chosen.id)) if self.report.chosen is not None else "-"
+        return timed(self._measured(self.report.chosen.id)) if self.report.chosen is not None else "-"
 
     @property
     def scope(self) -> str | None:
-        report = self.report
-        if not report.parameters or report.holds_for is None:
-            return None
-        if report.holds_for == "all":
-            return "holds for all values of the parameters"
-        given = f" and {count(len(report.parameter_sets), 'given set')}" if report.parameter_sets else ""
-        return f"tested with generated values of the parameters{given}; not known for all values"
+        return scope(self.report)
 
     @cached_property
     def before(self) -> str:
@@ -109,23 +102,9 @@ class Outcome:
         return sorted(self.report.losers, key=lambda one: one.verdict is not None and bool(one.verdict.counterexample))
 
     @property
-    def sets(self) -> list[tuple[str, str, str, str, bool]]:
-        return [
-            (
-                one.label,
-                duration(one.original_seconds) if one.original_seconds is not None else "stopped",
-                duration(one.chosen_seconds),
-                ratio(one.ratio, at_least=one.at_least),
-                one.slower,
-            )
-            for one in self.report.sets
-        ]
+    def sets(self) -> list[tuple[str, str, str, str, str]]:
+        return set_rows(self.report)
 
     def _measured(self, label: str) -> MeasurementModel | None:
         return next((one for one in self.report.measurements if one.label == label), None)
 
-
-def _time(entry: MeasurementModel | None) -> str:
-    if entry is None:
-        return "-"
-    return f"> {duration(entry.stopped_after)}" if entry.stopped_after is not None else duration(entry.median)
