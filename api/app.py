@@ -73,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             return response
         finally:
             route = getattr(request.scope.get("route"), "path", "unknown")
-            metrics = request.app.state.service.metrics
+            metrics = app.state.service.metrics
             metrics.requests.labels(request.method, route, str(status)).inc()
             metrics.seconds.labels(route).observe(time.perf_counter() - start)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from api.console.rendering import page
-from api.console.sessions import SignIn
+from api.console.sessions import SignIn, recognise
 from api.problems import place_of_failure, status_of
 from rewriter.errors import RewriterError, TooManyRequests
 
@@ -61,5 +62,7 @@ def install(console: FastAPI) -> None:
 
 
 def _page(request: Request, status: int, what: str, hint: str) -> Response:
+    with contextlib.suppress(RewriterError):
+        recognise(request)
     title = _TITLES.get(status, "It did not work")
     return page(request, "failure.html", FailureView(status, what, hint), title=title, status=status)

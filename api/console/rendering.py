@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -127,9 +128,26 @@ def a_day(seconds: float | None) -> str:
     """Seconds saved each day, for people."""
     if seconds is None:
         return "-"
+    if not seconds:
+        return "0 s"
     if seconds >= 2 * 86400:
         return f"{seconds / 86400:,.1f} d"
     return f"-{duration(-seconds)}" if seconds < 0 else duration(seconds)
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a rewrite's job came to, in short."""
+
+    known: bool
+    chosen: bool
+    ratio: float | None
+    verdict: str | None
+
+
+def brief(result: Mapping[str, Any] | None) -> Brief:
+    found = result or {}
+    return Brief(result is not None, bool(found.get("chosen")), found.get("ratio"), found.get("verdict"))
 
 
 _WORDS = (
@@ -178,6 +196,7 @@ _environment = Environment(
 _environment.filters |= {
     "ago": ago,
     "a_day": a_day,
+    "brief": brief,
     "duration": duration,
     "ratio": ratio,
     "short": short,

@@ -115,18 +115,27 @@ def signed_in(service: Service, credentials: str, address: str) -> Caller:
     return identify(credentials, service)
 
 
-def _visitor(request: Request, role: str) -> Visitor:
-    """Raises SignIn, Forbidden, TooManyRequests."""
+def recognise(request: Request) -> Visitor | None:
+    """Whoever the session's key belongs to, while the key is good; kept with the request for the page's frame."""
     service, session = service_of(request), session_of(request)
     record = service.keys.find(session.key) if session is not None and session.key is not None else None
     if session is None or record is None or record.revoked is not None:
+        return None
+    visitor = Visitor(service, session, Caller(record.tenant, record.id, record.role, record.rate))
+    request.state.visitor = visitor
+    return visitor
+
+
+def _visitor(request: Request, role: str) -> Visitor:
+    """Raises SignIn, Forbidden, TooManyRequests."""
+    visitor = recognise(request)
+    if visitor is None:
         raise SignIn
-    caller = Caller(record.tenant, record.id, record.role, record.rate)
-    request.state.visitor = Visitor(service, session, caller)
-    service.limiter.take(f"{caller.tenant}/{caller.actor}", caller.rate)
+    caller = visitor.caller
+    visitor.service.limiter.take(f"{caller.tenant}/{caller.actor}", caller.rate)
     if not caller.may(role):
-        raise Forbidden(f"this needs the role {role}", hint=f"your key's role is {caller.role}")
-    return Visitor(service, session, caller)
+        raise Forbidden(f"This needs the role {role}.", hint=f"Your key's role is {caller.role}.")
+    return visitor
 
 
 def _looks(role: str) -> Callable[..., Visitor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -22,5 +23,21 @@ _markdown.validateLink = lambda url: url.startswith(("https://", "http://"))  # 
 
 
 def rendered(text: str) -> Markup:
-    """Everything that is not Markdown's own is escaped by the renderer."""
-    return Markup(_markdown.render(text))  # noqa: S704 (raw HTML is off)
+    """Everything that is not Markdown's own is escaped by the renderer. Blocks that follow each other stand in pairs,
+    before and after."""
+    tokens = list(_paired(_markdown.parse(text)))
+    return Markup(_markdown.renderer.render(tokens, _markdown.options, {}))  # noqa: S704 (raw HTML is off)
+
+
+def _paired(tokens: Sequence[Token]) -> Iterator[Token]:
+    for fences, run in groupby(tokens, lambda token: token.type == "fence"):
+        blocks = list(run)
+        if not fences:
+            yield from blocks
+            continue
+        # An odd one in front is what a pair is about: rows.
+        yield from blocks[: len(blocks) % 2]
+        for place in range(len(blocks) % 2, len(blocks), 2):
+            yield Token("html_block", "", 0, content='<div class="pair">\n')
+            yield from blocks[place : place + 2]
+            yield Token("html_block", "", 0, content="</div>\n")

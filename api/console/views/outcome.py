@@ -10,7 +10,8 @@ from typing import Any
 from api.console.views import plans, timings
 from api.console.views.difference import Block, difference
 from rewriter.report.model import LoserModel, MeasurementModel, ReportModel, VerdictModel
-from rewriter.report.text import evidence, faster_by, interval, scope, set_rows, timed, unnoticed, why
+from rewriter.records import VerdictKind
+from rewriter.report.text import MEANING, evidence, faster_by, interval, scope, set_rows, timed, unnoticed, why
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Outcome:
         report = self.report
         if report.chosen is None or report.verdict is None:
             return report.reason[:1].upper() + report.reason[1:]
+        if report.verdict.kind == "proved":
+            return f"Proved: {MEANING[VerdictKind.PROVED]}"
         said = evidence(report.verdict)
         return said[:1].upper() + said[1:]
 
