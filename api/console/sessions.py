@@ -23,7 +23,7 @@ from rewriter.errors import Forbidden, Unauthenticated, UsageError
 
 COOKIE = "rewriter_session"
 LIFE = 12 * 3600.0  # seconds after which one signs in again
-SIGN_INS = 20  # tries a minute from one address
+FAILURES = 20  # wrong keys a minute from one address
 SEALED_FOR = "console/session"
 TOKEN_FOR = "console/form"  # noqa: S105 (a purpose, not a secret)
 
@@ -109,10 +109,13 @@ def check_token(request: Request, session: Session | None, given: str | None) ->
 
 def signed_in(service: Service, credentials: str, address: str) -> Caller:
     """Whose key this is. Raises Unauthenticated, TooManyRequests."""
-    service.limiter.take(f"console sign-in from {address}", SIGN_INS)
-    if not credentials.startswith("rk_"):
-        raise Unauthenticated("this is not an API key", hint="keys begin with rk_; an admin can make one")
-    return identify(credentials, service)
+    try:
+        if not credentials.startswith("rk_"):
+            raise Unauthenticated("This is not an API key.", hint="Keys begin with rk_; an admin can make one.")
+        return identify(credentials, service)
+    except Unauthenticated:
+        service.limiter.take(f"console sign-in from {address}", FAILURES)
+        raise
 
 
 def recognise(request: Request) -> Visitor | None:

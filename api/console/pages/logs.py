@@ -89,7 +89,7 @@ async def upload(request: Request, visitor: Operator) -> Response:
         form = await MultiPartParser(request.headers, _limited(request, most + 65_536), max_files=1).parse()
     except (MultiPartException, KeyError):
         raise UsageError("The form cannot be read.", hint="Load the page again and retry.") from None
-    async with form:
+    try:
         fields = {name: str(form.get(name, "")) for name in START}
         check_token(request, visitor.session, str(form.get("token", "")))
         log = form.get("log")
@@ -103,6 +103,8 @@ async def upload(request: Request, visitor: Operator) -> Response:
             return await run_in_threadpool(_form, request, visitor, fields, wrong, "", 422)
         except InputError as error:
             return await run_in_threadpool(_form, request, visitor, fields, error.message, error.hint, 422)
+    finally:
+        await form.close()
     return RedirectResponse(f"/console/logs/{job.id}", 303)
 
 
