@@ -21,6 +21,7 @@ from rewriter.report.text import MEANING, visible
 from rewriter.report.units import count, duration, ratio
 
 THEME = "rewriter_theme"
+MARKED = 20_000  # characters of a statement beyond which its words are not marked: the page would grow tenfold
 
 
 class View(Protocol):
@@ -167,6 +168,8 @@ _SQL = re.compile(
 def sql(text: str) -> Markup:
     """SQL with its words, literals and comments marked. Everything is escaped piece by piece."""
     text, done, pieces = visible(text), 0, []
+    if len(text) > MARKED:
+        return escape(text)
     for match in _SQL.finditer(text):
         pieces += [escape(text[done : match.start()]), _marked(match)]
         done = match.end()

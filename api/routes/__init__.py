@@ -1,6 +1,18 @@
 """The routes by noun."""
 
-from api.routes import batches, health, keys, lookup, overview, reviews, rewrites, rules, snapshots, targets, verifications
+from api.routes import (
+    batches,
+    health,
+    keys,
+    lookup,
+    overview,
+    reviews,
+    rewrites,
+    rules,
+    snapshots,
+    targets,
+    verifications,
+)
 
 ROUTERS = (
     overview.router,

@@ -89,4 +89,3 @@ def read_overview(service: TheService, caller: Viewer) -> OverviewView:
             day_cost=settings.model_day_cost if key is None or key.day_cost is None else key.day_cost,
         ),
     )
-

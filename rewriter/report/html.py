@@ -13,7 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rewriter.records import Report
 from rewriter.report.model import PlanModel, ReportModel, model
-from rewriter.report.text import MEANING, facts, headline, interval, note, scope, set_rows, sql_diff, timed, visible, why
+from rewriter.report.text import (
+    MEANING,
+    facts,
+    headline,
+    interval,
+    note,
+    scope,
+    set_rows,
+    sql_diff,
+    timed,
+    visible,
+    why,
+)
 from rewriter.report.units import count, duration, ratio
 
 _environment = Environment(

@@ -22,9 +22,7 @@ def routes() -> Iterator[tuple[str, str, str | None]]:
     for router in PAGES:
         for route in router.routes:
             assert isinstance(route, APIRoute)
-            roles = [
-                one.call.role for one in route.dependant.dependencies if hasattr(one.call, "role")
-            ]
+            roles = [one.call.role for one in route.dependant.dependencies if hasattr(one.call, "role")]
             for method in route.methods - {"HEAD"}:
                 yield method, f"/console{route.path}", roles[0] if roles else None
 
@@ -56,9 +54,7 @@ def test_nobody_sees_or_does_anything_without_a_session(
 
 
 @pytest.mark.parametrize(("method", "path", "role"), [one for one in ALL if one[0] == "POST" and one[2] is not None])
-def test_a_form_without_this_sessions_token_does_nothing(
-    console: Console, method: str, path: str, role: str
-) -> None:
+def test_a_form_without_this_sessions_token_does_nothing(console: Console, method: str, path: str, role: str) -> None:
     browser, place = console.browser("admin"), filled(path, dict(console.made))
     before = len(console.store.access().audit("default", None, 10_000))
     kind = "multipart/form-data; boundary=b" if path == "/console/logs" else "application/x-www-form-urlencoded"
@@ -97,7 +93,14 @@ def test_every_page_and_form_is_refused_to_lower_roles(console: Console, role: s
 
 def test_a_viewer_is_shown_no_buttons_that_would_be_refused(console: Console) -> None:
     browser = console.browser("viewer")
-    paths = ["/console/", "/console/workbench", "/console/queue", "/console/targets", "/console/logs", "/console/verify"]
+    paths = [
+        "/console/",
+        "/console/workbench",
+        "/console/queue",
+        "/console/targets",
+        "/console/logs",
+        "/console/verify",
+    ]
     paths += [f"/console/rewrites/{console.made[name]}" for name in ("waiting", "running", "failed")]
     paths += ["/console/rules/subquery/scalar_aggregate_to_join"]
     for path in paths:
@@ -145,11 +148,14 @@ def test_signing_out_and_revoking_end_a_session(console: Console) -> None:
     assert operator.get("/console/").status == 303
     # The key was shown once: no page and no line of the audit log has it.
     assert key not in admin.get("/console/keys").text
-    assert key.split("_")[2] not in json.dumps([dict(one.detail) for one in console.store.access().audit("default", None, 500)])
+    assert key.split("_")[2] not in json.dumps(
+        [dict(one.detail) for one in console.store.access().audit("default", None, 500)]
+    )
 
 
 @pytest.mark.parametrize(
-    "next_", ["https://evil.example/", "//evil.example", "/console//evil.example", "/\\evil", "javascript:alert(1)", "/v1"]
+    "next_",
+    ["https://evil.example/", "//evil.example", "/console//evil.example", "/\\evil", "javascript:alert(1)", "/v1"],
 )
 def test_signing_in_leads_nowhere_but_into_the_console(console: Console, next_: str) -> None:
     browser = console.browser()

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -94,7 +93,9 @@ async def upload(request: Request, visitor: Operator) -> Response:
         check_token(request, visitor.session, str(form.get("token", "")))
         log = form.get("log")
         if not isinstance(log, UploadFile) or not log.filename or not log.size:
-            return await run_in_threadpool(_form, request, visitor, fields, "There is no log yet.", "Choose a file.", 422)
+            return await run_in_threadpool(
+                _form, request, visitor, fields, "There is no log yet.", "Choose a file.", 422
+            )
         try:
             job = await run_in_threadpool(_ordered, visitor, log, fields)
         except ValidationError as error:
@@ -163,7 +164,9 @@ async def _limited(request: Request, most: int) -> AsyncGenerator[bytes, None]:
     async for chunk in request.stream():
         size += len(chunk)
         if size > most:
-            raise UsageError(f"The log is larger than {most:,} bytes.", hint="Set REWRITER_UPLOAD_BYTES, or compress it.")
+            raise UsageError(
+                f"The log is larger than {most:,} bytes.", hint="Set REWRITER_UPLOAD_BYTES, or compress it."
+            )
         yield chunk
 
 
@@ -176,7 +179,7 @@ def _ordered(visitor: Visitor, log: UploadFile, fields: Mapping[str, str]) -> Jo
     path = visitor.service.settings.state_directory / "uploads" / upload
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("wb", opener=lambda place, flags: os.open(place, flags, 0o600)) as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             log.file.seek(0)
             shutil.copyfileobj(log.file, file)
         return submit(visitor.service, visitor.caller, api.KIND, order.target, order, None, fresh=True)[0]

@@ -10,9 +10,9 @@ from fastapi.responses import RedirectResponse
 
 from api.console.rendering import page
 from api.console.sessions import ActingOperator, Viewer
+from api.routes.reviews import list_reviews
 from api.routes.rewrites import Decision, review_rewrite
 from api.wire import RewriteView
-from api.routes.reviews import list_reviews
 from rewriter.errors import RewriterError, UsageError
 
 router = APIRouter(prefix="/queue")

@@ -138,7 +138,9 @@ def retry(identifier: str, visitor: ActingOperator) -> Response:
 
 @router.get("/{identifier}/download/{what}")
 def download(
-    identifier: str, what: Literal["original.sql", "rewrite.sql", "change.patch", "report.json", "report.html"], visitor: Viewer
+    identifier: str,
+    what: Literal["original.sql", "rewrite.sql", "change.patch", "report.json", "report.html"],
+    visitor: Viewer,
 ) -> Response:
     """What others are to get: the texts, the change, the whole report."""
     job = _found(visitor, identifier)

@@ -85,6 +85,4 @@ def _page(
     status: int = 200,
 ) -> Response:
     view = TargetsView(visitor.service.store.targets(visitor.caller.tenant).listed(), given, wrong, hint)
-    return page(
-        request, "targets.html", view, title="Targets", section="settings", twin="/v1/targets", status=status
-    )
+    return page(request, "targets.html", view, title="Targets", section="settings", twin="/v1/targets", status=status)

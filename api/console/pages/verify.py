@@ -79,7 +79,9 @@ def submit_pair(
         "seconds": seconds,
     }
     if not original.strip() or not candidate.strip():
-        return _form(request, visitor, given, "Two queries are needed.", "The original, and what is to replace it.", 422)
+        return _form(
+            request, visitor, given, "Two queries are needed.", "The original, and what is to replace it.", 422
+        )
     if not target and not ddl.strip():
         return _form(request, visitor, given, "A schema is needed.", "Choose a target, or paste CREATE TABLEs.", 422)
     try:

@@ -74,8 +74,10 @@ def _blocks(statement: str, dialect: str) -> list[tuple[str, list[str]]]:
         return [("Statement", lines)]
     try:
         tree = sqlglot.parse_one(statement, dialect=dialect)
-        found = list(_of_query(tree, "", dialect))
+        found = list(_of_query(tree, "", dialect)) if isinstance(tree, exp.Query) else []
     except (SqlglotError, RecursionError, ValueError):
+        found = []
+    if not found:
         return [("Statement", lines)]
     seen: Counter[str] = Counter()
     named = []
@@ -105,7 +107,7 @@ def _of_query(tree: exp.Expr, lead: str, dialect: str) -> Iterator[tuple[str, st
             if kept:
                 yield f"{lead}{heading}", _bare(kept, dialect)
     else:
-        yield f"{lead}Statement", _text(tree, dialect)
+        yield f"{lead}Query", _text(tree, dialect)
 
 
 def _branches(tree: exp.SetOperation) -> Iterator[exp.Expr]:

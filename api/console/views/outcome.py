@@ -9,8 +9,8 @@ from typing import Any
 
 from api.console.views import plans, timings
 from api.console.views.difference import Block, difference
-from rewriter.report.model import LoserModel, MeasurementModel, ReportModel, VerdictModel
 from rewriter.records import VerdictKind
+from rewriter.report.model import LoserModel, MeasurementModel, ReportModel, VerdictModel
 from rewriter.report.text import MEANING, evidence, faster_by, interval, scope, set_rows, timed, unnoticed, why
 
 
@@ -110,4 +110,3 @@ class Outcome:
 
     def _measured(self, label: str) -> MeasurementModel | None:
         return next((one for one in self.report.measurements if one.label == label), None)
-
