@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -27,7 +27,7 @@ MARKED = 20_000  # characters of a statement beyond which its words are not mark
 class View(Protocol):
     """A frozen dataclass: what one template is given, as ``view``."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,10 @@ def brief(result: Mapping[str, Any] | None) -> Brief:
 
 
 _WORDS = (
-    "all and any array as asc between by case cast cross current_date desc distinct else end except exists extract false"
-    " filter following for from full group grouping having ilike in inner intersect interval is join lateral left like"
-    " limit materialized natural not null nulls offset on or order outer over partition preceding range recursive right"
-    " rollup row rows select sets similar some then true unbounded union using values when where window with within"
+    "all and any array as asc between by case cast cross current_date desc distinct else end except exists extract"
+    " false filter following for from full group grouping having ilike in inner intersect interval is join lateral left"
+    " like limit materialized natural not null nulls offset on or order outer over partition preceding range recursive"
+    " right rollup row rows select sets similar some then true unbounded union using values when where window with within"
 )
 _SQL = re.compile(
     # What is not closed goes on to the end, so that every start matches and hostile text costs no more than its length.

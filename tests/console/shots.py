@@ -114,7 +114,7 @@ def main() -> None:
 
         with lived() as (base, key):
             number = photograph(base, key, given.out, given.only)
-    print(f"{number} pictures in {given.out}")
+    print(f"{number} pictures in {given.out}")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -171,7 +171,8 @@ def test_progress_counts_each_candidate_once_and_begins_anew_with_the_worker() -
 
 
 def test_a_rule_document_cannot_bring_markup_of_its_own() -> None:
-    text = f"# A {HOSTILE}\n\n{HOSTILE}\n\n[x](javascript:alert(1)) ![y](https://evil.example/p.png)\n\n```sql\nSELECT '{HOSTILE}'\n```\n"
+    links = "[x](javascript:alert(1)) ![y](https://evil.example/p.png)"
+    text = f"# A {HOSTILE}\n\n{HOSTILE}\n\n{links}\n\n```sql\nSELECT '{HOSTILE}'\n```\n"
     page = rendered(text)
     assert "<script" not in page
     assert "<img" not in page

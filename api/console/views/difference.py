@@ -1,7 +1,7 @@
 """Two statements side by side, aligned by their structure: clause by clause, CTE by CTE, branch by branch.
 
-Both are laid out alike first, so spelling and line breaks are no difference, and a line that only went to another clause
-is shown as moved.
+Both are laid out alike first, so spelling and line breaks are no difference, and a line that only went to another
+clause is shown as moved.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def difference(original: str, rewritten: str, dialect: str) -> list[Block]:
 
 
 # What a SELECT consists of, by the keys that sqlglot keeps it under; whatever is not named belongs to SELECT itself.
-_CLAUSES = (
+_CLAUSES: tuple[tuple[str, frozenset[str]], ...] = (
     ("SELECT", frozenset()),
     ("FROM", frozenset({"from", "from_", "joins", "laterals", "pivots"})),
     ("WHERE", frozenset({"where", "prewhere"})),
@@ -160,14 +160,12 @@ def _rows(left: Sequence[str], right: Sequence[str]) -> Iterator[Row]:
                 yield Row("same", ((one, False),), ((other, False),))
             continue
         for number in range(max(len(gone), len(come))):
-            one = gone[number] if number < len(gone) else None
-            other = come[number] if number < len(come) else None
-            if one is not None and other is not None:
-                yield _changed(one, other)
-            elif one is not None:
-                yield Row("removed", ((one, False),), None)
-            elif other is not None:
-                yield Row("added", None, ((other, False),))
+            if number < len(gone) and number < len(come):
+                yield _changed(gone[number], come[number])
+            elif number < len(gone):
+                yield Row("removed", ((gone[number], False),), None)
+            else:
+                yield Row("added", None, ((come[number], False),))
 
 
 def _changed(one: str, other: str) -> Row:
