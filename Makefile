@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-long soundness test-duckdb2 check bench serve lock clean
+.PHONY: help demo test test-all test-long soundness test-duckdb2 check bench serve screenshots lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(STAMP) ## Run TPC-DS at scale 1 on the embedded Postgres (about an hour
 serve: $(STAMP) ## Serve API and console on port 8000 (REWRITER_TARGET names the database; else a small TPC-DS)
 	@if [ -z "$$REWRITER_TARGET" ]; then $(BIN)/python -m tpc load --suite ds --scale 0.1; fi
 	@REWRITER_TARGET="$${REWRITER_TARGET:-embedded:?dbname=tpcds_0_1}" $(BIN)/python -m rewriter serve --port 8000
+
+screenshots: $(STAMP) ## Photograph every page of the console into out/shots (needs Debian's chromium)
+	@$(BIN)/python -m tests.console.shots --out out/shots
 
 lock: ## Make requirements.lock anew (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -15,6 +15,9 @@ from rewriter.service.worker import run_worker
 from rewriter.settings import Settings
 
 
+FAREWELL = 5  # seconds for answers under way: somebody who follows a job would else keep the service from stopping
+
+
 def serve_command(
     host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="port to listen on", min=0, max=65535)] = 8000,
@@ -30,7 +33,15 @@ def serve_command(
         import uvicorn  # only here: no other command needs it
 
         talk.print(f"rewriter listens on [bold]http://{escape(host)}:{port}[/], API at /docs", highlight=False)
-        uvicorn.run("api.app:create_app", factory=True, host=host, port=port, log_level="warning", access_log=False)
+        uvicorn.run(
+            "api.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=FAREWELL,
+        )
 
 
 def worker_command(
