@@ -14,7 +14,6 @@ from rewriter.cli_support import fail_softly, talk
 from rewriter.service.worker import run_worker
 from rewriter.settings import Settings
 
-
 FAREWELL = 5  # seconds for answers under way: somebody who follows a job would else keep the service from stopping
 
 

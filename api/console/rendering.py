@@ -155,7 +155,8 @@ _WORDS = (
     "all and any array as asc between by case cast cross current_date desc distinct else end except exists extract"
     " false filter following for from full group grouping having ilike in inner intersect interval is join lateral left"
     " like limit materialized natural not null nulls offset on or order outer over partition preceding range recursive"
-    " right rollup row rows select sets similar some then true unbounded union using values when where window with within"
+    " right rollup row rows select sets similar some then true unbounded union using values when where window with"
+    " within"
 )
 _SQL = re.compile(
     # What is not closed goes on to the end, so that every start matches and hostile text costs no more than its length.

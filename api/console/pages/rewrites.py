@@ -23,6 +23,7 @@ from rewriter.errors import NotFound
 from rewriter.report import stored_to_html
 from rewriter.report.model import ReportModel
 from rewriter.report.text import line_diff
+from rewriter.store.access import AuditRecord
 from rewriter.store.jobs import Filter, JobEventRecord, JobRecord
 from rewriter.store.reviews import ReviewRecord
 
@@ -31,6 +32,7 @@ router = APIRouter(prefix="/rewrites")
 LOOK = 0.3  # seconds between two looks for news
 SILENCE = 15.0  # seconds after which a comment keeps the connection open
 PAGE = 50
+HISTORY = 30  # decisions that are shown with a rewrite
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class RewritesView:
 
 @dataclass(frozen=True)
 class RewriteView:
-    """``outcome`` once there is a report; ``progress`` while it is on its way."""
+    """``outcome`` once there is a report; ``progress`` while it is on its way. ``history``: what was done, newest
+    first, with the names of those who did it."""
 
     job: JobRecord
     sql: str
@@ -52,6 +55,7 @@ class RewriteView:
     review: ReviewRecord | None
     progress: ProgressView | None
     ordered_by: str
+    history: list[tuple[AuditRecord, str]]
 
 
 @router.get("")
@@ -88,14 +92,16 @@ def rewrite_page(identifier: str, request: Request, visitor: Viewer) -> Response
     job = _found(visitor, identifier)
     store, tenant = visitor.service.store, visitor.caller.tenant
     document = store.rewrite(job.rewrite_id, tenant=tenant) if job.rewrite_id is not None else None
-    key = store.access().key(job.actor)
+    names = {key.id: key.name for key in store.access().keys(tenant)}
+    done = store.access().audit(tenant, None, HISTORY, about=job.id)
     view = RewriteView(
         job=job,
         sql=str(job.request["sql"]),
         outcome=Outcome.of(document) if document is not None else None,
         review=store.reviews(tenant).find(job.id),
         progress=_progress(visitor, job).view(job) if document is None else None,
-        ordered_by=key.name if key is not None and key.tenant == tenant else job.actor,
+        ordered_by=names.get(job.actor, job.actor),
+        history=[(entry, names.get(entry.actor, entry.actor)) for entry in done],
     )
     title = view.outcome.headline if view.outcome is not None else "Rewrite"
     return page(request, "rewrite.html", view, title=title, section="rewrites", twin=f"/v1/rewrites/{job.id}")
