@@ -29,9 +29,11 @@ ENDPOINTS = {"/purchases/large": ("paid", Decimal("1.5")), "/customers/quiet": (
 RUNS = 5
 
 
-def main() -> None:
-    print("making a database on the embedded Postgres")
-    url = database.create(embedded.start(), "examples_orders")
+def main(server_url: str | None = None, *, customers: int = 1500, purchases: int = 12_000) -> None:
+    """On the server at ``server_url`` (None: the embedded one) with as much data as named."""
+    print("making a database")
+    server_url = server_url or embedded.start()
+    url = database.create(server_url, "examples_orders", customers=customers, purchases=purchases)
     server = service.Service()
     with closing(server), closing(Postgres(url)) as engine:
         entries = []

@@ -9,12 +9,12 @@ from sqlglot import exp
 from rewriter.catalog import Catalog
 from rewriter.engines.inline import base_tables
 from rewriter.errors import QueryRejected
+from rewriter.lexical import without_terminator
 from rewriter.parse import postgres_grammar
 from rewriter.parse.determinism import reasons
 from rewriter.parse.functions import check_function, check_functions
 from rewriter.parse.guard import allow_recursion, check_text, too_deep
 from rewriter.parse.keys import group_key, rewrite_key
-from rewriter.lexical import without_terminator
 from rewriter.parse.names import output_names, with_output_names
 from rewriter.parse.parameters import describe, normalise
 from rewriter.parse.qualify import fold, qualify

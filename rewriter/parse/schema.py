@@ -13,8 +13,8 @@ from sqlglot.errors import SqlglotError
 
 from rewriter.catalog import Catalog, Column, ForeignKey, Table
 from rewriter.errors import SchemaError
-from rewriter.parse.guard import allow_recursion
 from rewriter.lexical import pieces
+from rewriter.parse.guard import allow_recursion
 from rewriter.parse.views import with_view_columns
 
 MAX_DDL = 8 * 1024 * 1024  # characters
