@@ -57,7 +57,7 @@ def cursor_factory(client: Client, base: type[psycopg.Cursor[Any]] = psycopg.Cur
                             return run(decision.text, decision.parameters, **options)
                         if step is Do.ORIGINAL:
                             return run(query, params, **options)
-                        return connection.rollback() if step is Do.ROLLBACK else ask(connection, str(step))
+                        return ask(connection, step) if isinstance(step, Ask) else connection.rollback()
 
                     drive(client.steps(decision, place, connection, lambda: is_lost(connection)), perform)
             client.after(decision, query, params)
@@ -93,9 +93,9 @@ def async_cursor_factory(
                             return await run(decision.text, decision.parameters, **options)
                         if step is Do.ORIGINAL:
                             return await run(query, params, **options)
-                        if step is Do.ROLLBACK:
-                            return await connection.rollback()
-                        return await ask_async(connection, str(step))
+                        if isinstance(step, Ask):
+                            return await ask_async(connection, step)
+                        return await connection.rollback()
 
                     await drive_async(client.steps(decision, place, connection, lambda: is_lost(connection)), perform)
             client.after(decision, query, params)
@@ -142,20 +142,20 @@ def is_lost(connection: Any) -> bool:
     return bool(connection.closed)
 
 
-def ask(connection: psycopg.Connection[Any], text: str) -> Any:
-    """The row of the SELECT in ``text``, which may hold a command besides: one round trip by the simple protocol."""
+def ask(connection: psycopg.Connection[Any], question: Ask) -> Any:
+    """The row that answers ``question``, None without one. A driver that is not to prepare statements does not."""
     row = None
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        cursor.execute(text, prepare=False)
+        cursor.execute(question.text, prepare=question.prepare)
         for result in cursor.results():
             row = result.fetchone() if result.description is not None else row
     return row
 
 
-async def ask_async(connection: psycopg.AsyncConnection[Any], text: str) -> Any:
+async def ask_async(connection: psycopg.AsyncConnection[Any], question: Ask) -> Any:
     row = None
     async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-        await cursor.execute(text, prepare=False)
+        await cursor.execute(question.text, prepare=question.prepare)
         more: bool | None = True
         while more:
             row = await cursor.fetchone() if cursor.description is not None else row

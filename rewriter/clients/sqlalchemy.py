@@ -94,9 +94,9 @@ def install(engine: Engine | AsyncEngine, client: Client) -> Callable[[], None]:
                     return run(statement, parameters)
                 if step is Do.ORIGINAL:
                     return run(running.statement, running.parameters)
-                if step is Do.ROLLBACK:
-                    return wait(driver.rollback())
-                return wait((ask_async if is_async else ask)(driver, str(step)))
+                if isinstance(step, Ask):
+                    return wait((ask_async if is_async else ask)(driver, step))
+                return wait(driver.rollback())
 
             driver = running.connection
             drive(client.steps(running.decision, running.place, driver, lambda: is_lost(driver)), perform)

@@ -254,15 +254,15 @@ def test_a_lost_connection_is_told_and_the_rewrite_is_off(orders_url: str, make_
 
 def test_savepoints_and_blocks_of_the_application_stay(orders_url: str, make_client: MakeClient) -> None:
     client = make_client(orders_url, [entry("psycopg", FAILING)])
-    with psycopg.connect(orders_url, cursor_factory=rewriter_psycopg.cursor_factory(client)) as connection:
-        with connection.transaction():
+    cursors = rewriter_psycopg.cursor_factory(client)
+    with psycopg.connect(orders_url, cursor_factory=cursors) as connection, connection.transaction():
+        connection.execute(WRITE)
+        with contextlib.suppress(psycopg.errors.UniqueViolation), connection.transaction():
+            assert connection.execute(STATEMENT["psycopg"], (10,)).fetchone() == (50, "original")
             connection.execute(WRITE)
-            with contextlib.suppress(psycopg.errors.UniqueViolation), connection.transaction():
-                assert connection.execute(STATEMENT["psycopg"], (10,)).fetchone() == (50, "original")
-                connection.execute(WRITE)
-            row = connection.execute("SELECT count(*) FROM purchase WHERE id = 0").fetchone()
-            assert row == (1,)
-            raise psycopg.Rollback
+        row = connection.execute("SELECT count(*) FROM purchase WHERE id = 0").fetchone()
+        assert row == (1,)
+        raise psycopg.Rollback
     assert client.counts == {"error": 1}
 
 
