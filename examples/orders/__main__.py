@@ -13,7 +13,7 @@ from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import psycopg
 from fastapi.testclient import TestClient
@@ -89,7 +89,7 @@ def entry(path: str, statement: str, engine: Postgres) -> Entry | None:
         sql=decision.chosen.sql,
         parameters=tuple(parameter.marker for parameter in report.query.parameters),
         rules=decision.chosen.rules,
-        verdict=verdict.kind.value,
+        verdict=cast(Literal["proved", "bounded", "tested"], verdict.kind.value),
         speedup=decision.speedup.ratio,
         ordered=True,
         baseline_seconds=original or 1.0,

@@ -25,6 +25,10 @@ from rewriter.clients.shadow import MOST_ROWS, SECONDS, Answer, RewriteFailed
 
 CHUNK = 1000 if psycopg.pq.version() >= 170000 else 1  # rows; libpq before 17 streams them one by one
 
+_turns: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+_async_turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
+_making = threading.Lock()
+
 
 def cursor_factory(client: Client, base: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> type[psycopg.Cursor[Any]]:
     """A subclass of ``base`` that runs approved rewrites: ``psycopg.connect(..., cursor_factory=...)``.
@@ -32,16 +36,12 @@ def cursor_factory(client: Client, base: type[psycopg.Cursor[Any]] = psycopg.Cur
     Cursors of one connection take turns here, so that nothing gets between a rewrite and what undoes it.
     """
     reads_percent = not issubclass(base, psycopg.RawCursor)
-    locks: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
-    making = threading.Lock()
 
     class RewritingCursor(base):  # type: ignore[valid-type, misc]
         def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             connection = self.connection
-            with making:
-                lock = locks.setdefault(connection, threading.Lock())
             run = super().execute
-            with lock:
+            with _turn(connection):
                 percent = reads_percent and params is not None
                 decision, place = consider(client, connection, query, params, percent)
                 if decision is None:
@@ -71,13 +71,12 @@ def async_cursor_factory(
 ) -> type[psycopg.AsyncCursor[Any]]:
     """``cursor_factory`` for ``psycopg.AsyncConnection``."""
     reads_percent = not issubclass(base, psycopg.AsyncRawCursor)
-    locks: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 
     class AsyncRewritingCursor(base):  # type: ignore[valid-type, misc]
         async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             connection = self.connection
             run = super().execute
-            async with locks.setdefault(connection, asyncio.Lock()):
+            async with _async_turns.setdefault(connection, asyncio.Lock()):
                 percent = reads_percent and params is not None
                 decision, place = consider(client, connection, query, params, percent)
                 if decision is None:
@@ -102,6 +101,12 @@ def async_cursor_factory(
             return self
 
     return AsyncRewritingCursor
+
+
+def _turn(connection: Any) -> threading.Lock:
+    """The lock that the cursors of a connection share, whichever factory has made them."""
+    with _making:
+        return _turns.setdefault(connection, threading.Lock())
 
 
 def consider(

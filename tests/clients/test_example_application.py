@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -298,6 +299,49 @@ def test_a_fault_of_the_client_itself_runs_the_original(
     monkeypatch.setattr("rewriter.clients.client.lookup", fault)
     assert answers(application(client)) == originals()
     assert client.status()["counts"] == {"fault RuntimeError": 2}
+
+
+@pytest.mark.slow
+def test_answers_stay_right_while_everything_changes(
+    orders_url: str, entries: Any, originals: Any, make_client: MakeClient, service: Service, comparing: Any
+) -> None:
+    """Threads ask while snapshots come and go that are good, fail, are wrong for the catalog, or switched off."""
+    engine = app.connect_engine(orders_url)
+    client = make_client(orders_url, entries, **comparing)
+    served = app.create_app(engine, orders_url, client)
+    expected = originals()
+    ending = threading.Event()
+    found: list[Answers] = []
+
+    def ask() -> None:
+        while not ending.is_set():
+            found.append(answers(served))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    now = datetime.now(UTC)
+    for number in range(40):
+        approved = {"approved": now + timedelta(seconds=number)}
+        failing = [entry.model_copy(update={"sql": "SELECT 1 / 0", **approved}) for entry in entries]
+        good = [entry.model_copy(update=approved) for entry in entries]
+        stale = CatalogProbe(sql="SELECT 'now'::text", value="then")
+        variants: list[tuple[list[Entry], dict[str, Any]]] = [
+            (good, {}), (failing, {}), (good, {"catalog_probe": stale}), (good, {"enabled": False})
+        ]  # fmt: skip
+        published, changes = variants[number % len(variants)]
+        service.publish(snapshot_of(orders_url, published, **changes))
+        client.poll()
+        time.sleep(0.05)
+    ending.set()
+    for thread in threads:
+        thread.join()
+    engine.dispose()
+    client.drain()
+    assert len(found) > 10
+    assert all(answer == expected for answer in found)
+    counts = client.status()["counts"]
+    assert min(counts["rewritten"], counts["error"], counts["catalog"]) > 0, counts
 
 
 @pytest.mark.slow
