@@ -347,26 +347,46 @@ def test_a_comparison_on_another_connection_switches_a_wrong_rewrite_off(
         assert connection.execute(STATEMENT["psycopg"], (10,)).fetchone() == (50, "original")
 
 
-def test_threads_and_tasks_that_share_a_connection_take_turns(orders_url: str, make_client: MakeClient) -> None:
-    failing = "SELECT count(*) / ($1 - $1), 'rewrite' FROM customer, pg_sleep(0.05) WHERE id > $1"
+def test_threads_that_share_a_connection_take_turns(orders_url: str, make_client: MakeClient) -> None:
+    """Else what they write while the rewrite runs would be undone with it."""
+    failing = "SELECT count(*) / ($1 - $1), 'rewrite' FROM customer, pg_sleep(0.2) WHERE id > $1"
     client = make_client(orders_url, [entry("psycopg", failing)])
     with psycopg.connect(orders_url, cursor_factory=rewriter_psycopg.cursor_factory(client)) as connection:
-        writes = 20
 
         def write(number: int) -> None:
+            time.sleep(0.02 * number)
             connection.execute(WRITE.replace("(0,", f"({-number},"))
 
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(writes)]
-        for thread in threads[:10]:
+        rollback = connection.rollback
+
+        def late() -> None:  # as if the scheduler had let the others run first
+            time.sleep(0.1)
+            rollback()
+
+        connection.rollback = late  # type: ignore[method-assign]
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 11)]
+        for thread in threads:
             thread.start()
         assert connection.execute(STATEMENT["psycopg"], (10,)).fetchone() == (50, "original")
-        for thread in threads[10:]:
-            thread.start()
         for thread in threads:
             thread.join()
-        row = connection.execute("SELECT count(*) FROM purchase WHERE id <= 0").fetchone()
-        assert row == (writes,)
-        connection.rollback()
+        assert connection.execute("SELECT count(*) FROM purchase WHERE id < 0").fetchone() == (10,)
+        rollback()
+
+
+def test_tasks_that_share_a_connection_take_turns(orders_url: str, make_client: MakeClient) -> None:
+    failing = "SELECT count(*) / ($1 - $1), 'rewrite' FROM customer, pg_sleep(0.2) WHERE id > $1"
+    client = make_client(orders_url, [entry("psycopg", failing)])
+
+    async def work(execute: Execute) -> Any:
+        async def write(number: int) -> None:
+            await asyncio.sleep(0.02 * number)
+            await execute(WRITE.replace("(0,", f"({-number},"))
+
+        row, *_ = await asyncio.gather(execute(STATEMENT["psycopg"], (10,)), *map(write, range(1, 11)))
+        return row, await execute("SELECT count(*) FROM purchase WHERE id < 0")
+
+    assert asyncio.run(through("psycopg-async", client, orders_url, False, work)) == ((50, "original"), (10,))
 
 
 @pytest.mark.parametrize(
