@@ -16,6 +16,7 @@ from examples.orders.service import KEY, TARGET, Service, snapshot_of
 from rewriter.clients import Client, http
 from rewriter.clients import psycopg as rewriter_psycopg
 from rewriter.clients import source as polling
+from rewriter.clients import sqlalchemy as rewriter_sqlalchemy
 from rewriter.errors import SnapshotError, UsageError
 from tests.clients.conftest import MakeClient, entry_for
 
@@ -198,3 +199,14 @@ def test_addresses_that_are_not_safe_are_refused(url: str, service: Service) -> 
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], service: Service) -> None:
     with pytest.raises(UsageError):
         Client(service.url, TARGET, key=KEY, public_key=service.public_key, **options)
+
+
+def test_engines_of_other_drivers_are_refused(orders_url: str, make_client: MakeClient) -> None:
+    from sqlalchemy import create_engine
+
+    with pytest.raises(UsageError, match="sqlite"):
+        rewriter_sqlalchemy.install(create_engine("sqlite://"), make_client(orders_url, []))
+
+
+def test_keys_do_not_show(service: Service) -> None:
+    assert "hunter2" not in repr(http.Service(service.url, "hunter2"))
