@@ -345,8 +345,9 @@ def test_answers_stay_right_while_everything_changes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_demonstration_from_capture_to_speed_up(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    demo.main(postgres_url, customers=300, purchases=4000)
+    demo.main(postgres_url, customers=200, purchases=2500)
     table = capsys.readouterr().out.split("endpoint")[1].splitlines()[1:]
     assert len(table) == 2
     for line in table:
