@@ -75,7 +75,7 @@ def captured(url: str) -> dict[str, str]:
 
 def entry(path: str, statement: str, engine: Postgres) -> Entry | None:
     """What a reviewer would approve: the rewrite of one statement, None when the original is best."""
-    report = rewrite(statement, engine, policy=EFFORTS["quick"], parameters=ENDPOINTS[path])
+    report = rewrite(statement, engine, policy=EFFORTS["quick"], parameter_sets=[ENDPOINTS[path]])
     decision, verdict = report.decision, report.verdict
     original = report.measurements[0].median if report.measurements else None
     if decision.chosen is None or verdict is None or decision.speedup is None:
