@@ -71,6 +71,12 @@ def bound(query: Query, binding: Binding) -> Query:
     return replace(query, tree=bound_tree(query.tree, binding), stated=bound_tree(query.stated, binding))
 
 
+def bound_to(query: Query, row: Row, tree: exp.Query | None = None) -> Query:
+    """``query``, or another ``tree`` in its place, with the values of ``row``."""
+    found = query if tree is None else replace(query, tree=tree)
+    return bound(found, bindings(query, 0, {"row": row})[-1]) if row else found
+
+
 def bound_tree(tree: exp.Query, binding: Binding) -> exp.Query:
     copy = tree.copy()
     for node, position in list(_markers(copy)):

@@ -3,6 +3,7 @@
 Ensemble: four prompts of growing instruction, the last as three turns. Rules: six prompts that each show one rule with
 a worked example, two of them with the engine's statistics. Search: where the model was unsure of a token, the answer is
 begun anew with the other likely one and completed, steered by what the completed rewrites cost (UCB over prefixes).
+Last, the cheapest rewrite is held against other constants of the query, at the ends of its predicates' selectivity.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ REPAIRS = 5  # of one answer that the engine refuses, as published
 UNSURE = 0.7  # the likeliest token's probability, at or below which the search branches, as published
 BRANCHES = 2
 ROLLOUTS = 8
+HELD = 3  # rewrites that are held against other constants, cheapest first, until one is good there too
 CURIOSITY = 0.7  # how much an unvisited branch counts against a good one
 _TURNS = (
     "Which parts of this query are inefficient on this engine, and why? If none is, say so. Do not rewrite it yet.",
@@ -51,6 +53,15 @@ class Lithe(Strategy):
                     best = value, filled
         seed = best[1] if best is not None and best[0] > 1.0 else talk.filled("lithe_p1")
         yield from TokenSearch(talk, seed).run()
+        yield from self._held(talk)
+
+    def _held(self, talk: Conversation) -> Generator[Proposal, Feedback, None]:
+        """The published last check: the cheapest rewrites are out when they are wrong or dear with other constants."""
+        passed = [known for known in talk.known.values() if known[1].rejected is None]
+        priced = [(_value(talk.original, feedback), draft) for draft, feedback in passed]
+        for value, draft in sorted(priced, key=lambda one: -one[0])[:HELD]:
+            if value <= 1.0 or (yield Proposal(draft, Depth.ROBUST)).rejected is None:
+                return
 
     def _ensemble(self, talk: Conversation) -> Generator[Filled, None, None]:
         for name in ("lithe_p1", "lithe_p2", "lithe_p3"):
