@@ -6,6 +6,7 @@ All numbers are the catalog's and the plan's, rounded to two digits; conditions 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from sqlglot import exp
@@ -18,6 +19,8 @@ from rules.facts import Facts
 
 MOST_LINES = 80
 _RELATION, _CONDITIONS = ("relation name", "table"), ("filter", "filters", "index cond", "recheck cond")
+_LOOKUPS = ("index cond", "recheck cond")
+_OTHER = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]")  # a column of another relation: the estimate is then of one lookup
 _MATCHING = ("semi", "anti", "right semi", "right anti", "mark")  # joins that only look whether a row has a match
 
 
@@ -81,7 +84,7 @@ def _node(node: Plan, sizes: dict[str, int | None], redaction: Redaction) -> Ite
     relation = next((node.detail[key] for key in _RELATION if node.detail.get(key)), "").rpartition(".")[2]
     conditions = [redaction.condition(node.detail[key]) for key in _CONDITIONS if node.detail.get(key)]
     size = sizes.get(relation)
-    if size and conditions:
+    if size and conditions and not any(_OTHER.search(node.detail.get(key, "")) for key in _LOOKUPS):
         where = " and ".join(dict.fromkeys(conditions))
         part = f"about {rounded(node.rows)} of {rounded(size)} rows ({_share(node.rows / size)})"
         yield f"{redaction.name(relation)} where {where}: {part}"
