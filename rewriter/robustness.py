@@ -23,7 +23,8 @@ from rewriter.statistics import CLOCK_NOISE, regression, speedup
 from rewriter.verify import Verifier
 from rewriter.verify.parameters import bound_to
 
-RUNS = 3  # of each text at one corner, at least
+CHOICES = 3  # of other constants that a rewrite is tested with; each has generated databases of its own
+RUNS = 3  # of each text at one corner, at least, where they are short
 AFFORDABLE = 4.0  # times the seconds given, that measuring may be expected to take before estimates stand in for it
 
 
@@ -56,7 +57,7 @@ class Corners:
             return None  # parameters are not allowed where these constants stand
         judge = self.engine if self.engine.capabilities.runs else None
         with self.stage("verify"):
-            verdict = Verifier(lifted, self.hunter, judge, seed=self.seed).screen(rewrite)
+            verdict = Verifier(lifted, self.hunter, judge, seed=self.seed, choices=CHOICES).screen(rewrite)
         shown = verdict.counterexample
         # NULL is no constant that anybody compares with.
         if verdict.kind is not VerdictKind.REFUTED or (shown is not None and None in shown.parameters):
@@ -92,7 +93,7 @@ class Corners:
             found = self._found(candidate)
         if not found:
             return self._nothing(found)
-        if RUNS * expected * len(found) > AFFORDABLE * self.seconds:
+        if expected * len(found) > AFFORDABLE * self.seconds:
             return self.estimated(candidate, gain)
         policy = RacePolicy(timeout=self.timeout, seconds=self.seconds / len(found), rounds=(RUNS, 2 * RUNS))
         started = time.monotonic()

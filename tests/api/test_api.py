@@ -79,6 +79,14 @@ def test_a_rewrite_comes_back_with_its_report(service: str) -> None:
     assert report["verdict"]["kind"] in ("proved", "bounded", "tested")
 
 
+def test_parameters_may_come_in_several_sets(service: str) -> None:
+    body = {"sql": "SELECT id FROM sale WHERE id = $1", "effort": "quick", "parameter_sets": [[7], [8]]}
+    status, report, _ = call(service, "/v1/rewrites", body)
+    assert status == 200
+    assert [one["label"] for one in report["sets"]] in ([], ["set 1", "set 2"])  # none where there is no candidate
+    assert call(service, "/v1/rewrites", {**body, "parameter_sets": [[7, 8]]})[0] == 422
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
