@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -151,8 +151,10 @@ class Corners:
 
 
 def _compared(original: Measurement, own: Measurement) -> Speedup | None:
-    """The speedup at a corner; where the rewrite was stopped, an upper bound of it."""
-    return speedup(original, own) or regression(original, own, noise=CLOCK_NOISE)
+    """The speedup at a corner; where the rewrite was stopped, an upper bound of it. A loss within the clock's noise is
+    none."""
+    gain, loss = speedup(original, own), regression(original, own, noise=CLOCK_NOISE)
+    return replace(gain, high=max(gain.high, 1.0)) if gain is not None and loss is None else loss
 
 
 def slow_corner(found: Robustness, tolerance: float) -> str | None:

@@ -42,8 +42,8 @@ class Binding:
 def bindings(
     query: Query, seed: int, given: Mapping[str, Row] | None = None, choices: int = CHOICES
 ) -> tuple[Binding, ...]:
-    """``choices`` ways to give each parameter a value of its type, then up to MOST_GIVEN of the sets ``given`` by label;
-    one empty binding when there are no parameters."""
+    """``choices`` ways to give each parameter a value of its type, then up to MOST_GIVEN of the sets ``given`` by
+    label; one empty binding when there are no parameters."""
     # Of several places of one parameter, one that tells its type.
     types: dict[int, str | None] = {}
     for node, position in _markers(query.tree):
