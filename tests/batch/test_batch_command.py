@@ -92,6 +92,7 @@ def test_bad_statements_are_told_and_the_others_done(shop: Postgres, own_store: 
     assert outcomes[2] not in (REFUSED, FAILED)
 
 
+@pytest.mark.slow
 def test_all_sets_of_the_log_that_fit_are_used_and_told_of(shop: Postgres, own_store: str) -> None:
     seen = (("5000",), ("5400",), ("too", "many"), ("5900",))
     todo = [Item("a", f"{SLOW} AND s.id > $1", 4, 9.0, seen)]
