@@ -142,6 +142,9 @@ def rewrite_command(
     on_data: Annotated[
         bool, typer.Option("--on-data", help="compare the results on the target's own data as well")
     ] = False,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="the rewrite must be right with other constants too, and slow with none")
+    ] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="seconds one run of a query may take")] = 60.0,
     margin: Annotated[float, typer.Option("--margin", help="least speedup worth a change")] = 1.1,
     effort: Annotated[
@@ -173,7 +176,7 @@ def rewrite_command(
         if effort not in EFFORTS:
             raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
         demanded = replace(EFFORTS[effort], require=_verdict_kind(require), least_killed=adequacy, on_data=on_data)
-        policy = replace(demanded, timeout=timeout, margin=margin, trace=trace, runs=runs)
+        policy = replace(demanded, timeout=timeout, margin=margin, trace=trace, runs=runs, robust=robust)
         sql = read_statement(statement)
         with (
             contextlib.closing(_engine(target, schema, dialect)) as engine,

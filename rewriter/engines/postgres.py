@@ -83,7 +83,7 @@ class Postgres:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities()
+        return Capabilities(costs=True)
 
     def close(self) -> None:
         self._connection.close()

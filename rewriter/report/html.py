@@ -13,7 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rewriter.records import Measurement, Plan, Report
 from rewriter.report.model import ReportModel, model
-from rewriter.report.text import MEANING, facts, headline, interval, note, scope, set_rows, sql_diff, visible, why
+from rewriter.report.text import (
+    MEANING,
+    facts,
+    headline,
+    interval,
+    note,
+    scope,
+    set_rows,
+    sql_diff,
+    varied,
+    visible,
+    why,
+)
 from rewriter.report.units import count, duration, ratio
 
 _environment = Environment(
@@ -60,6 +72,7 @@ class _View:
     bars: list[_Bar]
     plans: list[tuple[str, _Node]]
     spent: str
+    varied: str | None
     scope: str | None
     sets: list[tuple[str, str, str, str, str]]
 
@@ -100,6 +113,7 @@ def _view(report: Report) -> _View:
         plans=[(title, _node(plan)) for title, plan in plans if plan is not None],
         spent=", ".join(f"{stage} {duration(seconds)}" for stage, seconds in report.timings.items()),
         scope=scope(report),
+        varied=varied(report),
         sets=set_rows(report),
     )
 

@@ -14,6 +14,7 @@ from rewriter.report.text import (
     scope,
     set_rows,
     unnoticed,
+    varied,
     visible,
     why,
 )
@@ -73,6 +74,9 @@ def to_markdown(report: Report) -> str:
         ]
         lines += [f"| {' | '.join(map(_inline, row))} |" for row in rows]
         lines.append("")
+    others = varied(report)
+    if others is not None:
+        lines += ["## With other constants", "", f"{_inline(others)}.", ""]
     if decision.losers:
         lines += ["## Tried and not chosen", "", "| candidate | rules | lost at | why |", "|---|---|---|---|"]
         lines += [_loser(loser) for loser in decision.losers]

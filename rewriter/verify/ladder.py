@@ -16,7 +16,7 @@ from sqlglot import exp
 from rewriter.engines.base import Engine
 from rewriter.records import Adequacy, Query, Row, Verdict, VerdictKind
 from rewriter.verify.generate import relations, unsupported
-from rewriter.verify.parameters import Binding, bindings, bound, bound_tree
+from rewriter.verify.parameters import CHOICES, Binding, bindings, bound, bound_tree
 from rewriter.verify.solving.process import proof, search
 from rewriter.verify.tested import Tester
 
@@ -37,7 +37,7 @@ class Verifier:
     ``Verdict.confirmed_on`` says so. ``by_position``: columns are compared by position and value only, without regard
     to names and declared types (for pairs from benchmarks). Without ``proofs`` there is the rung ``tested`` alone, to
     hold proofs against it. ``given``: sets of values for the query's parameters, by label, that a candidate is tested
-    with besides generated ones. The same seed gives the same databases.
+    with besides ``choices`` generated ones. The same seed gives the same databases.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Verifier:
         by_position: bool = False,
         proofs: bool = True,
         given: Mapping[str, Row] | None = None,
+        choices: int = CHOICES,
     ) -> None:
         self.original = original
         self.given = given or {}
@@ -57,7 +58,7 @@ class Verifier:
         self.seed = seed
         self._testers = [
             (binding, Tester(bound(original, binding), hunter, judge, seed=seed, by_position=by_position))
-            for binding in bindings(original, seed, self.given)
+            for binding in bindings(original, seed, self.given, choices)
         ]
 
     def screen(self, candidate: exp.Query) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from rewriter.batch import work as batch_work
 from rewriter.batch.logs import LogReader, group
-from rewriter.batch.summary import as_markdown
+from rewriter.batch.summary import as_markdown, gained
 from rewriter.batch.work import FAILED, FASTER, KNOWN, REFUSED, Item, items, work
 from rewriter.cli import app
 from rewriter.engines import Postgres
@@ -89,6 +90,30 @@ def test_bad_statements_are_told_and_the_others_done(shop: Postgres, own_store: 
         outcomes = [one.outcome for one in work(todo, shop, store, policy=QUICK)]
     assert outcomes[:2] == [REFUSED, REFUSED]
     assert outcomes[2] not in (REFUSED, FAILED)
+
+
+@pytest.mark.slow
+def test_all_sets_of_the_log_that_fit_are_used_and_told_of(shop: Postgres, own_store: str) -> None:
+    seen = (("5000",), ("5400",), ("too", "many"), ("5900",))
+    todo = [Item("a", f"{SLOW} AND s.id > $1", 4, 9.0, seen)]
+    policy = replace(QUICK, verify_seconds=1.0, regression=0.0)
+    with contextlib.closing(Store(own_store)) as store:
+        (done,) = work(todo, shop, store, policy=policy)
+        assert done.outcome == FASTER, done.reason
+        stored = store.rewrite(done.rewrite or "") or {}
+        (again,) = work(todo, shop, store, policy=policy)
+    assert [one["label"] for one in stored["sets"]] == ["set 1", "set 2", "set 3"]
+    assert done.holds_for == stored["holds_for"]
+    if done.holds_for == "observed":
+        assert list(stored["parameter_sets"].values()) == [["5000"], ["5400"], ["5900"]]
+    assert (again.outcome, again.holds_for, again.regressions) == (KNOWN, done.holds_for, done.regressions)
+
+
+def test_the_summary_says_for_which_parameters_a_rewrite_is_known_to_be_right_and_slow() -> None:
+    result = {"ratio": 3.0, "verdict": "tested", "holds_for": "observed", "regressions": ["set 2"]}
+    assert "parameters seen" in gained(result)
+    assert "set 2" in gained(result)
+    assert "parameters" not in gained({**result, "holds_for": "all"})
 
 
 def test_an_interrupted_run_goes_on(shop: Postgres, own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
