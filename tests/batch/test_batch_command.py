@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from rewriter.batch import work as batch_work
@@ -42,8 +47,12 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
+def invoked(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["batch", *arguments, "--jobs", "1"])
+
+
 def batch(*arguments: str) -> dict[str, object]:
-    done = CliRunner().invoke(app, ["batch", *arguments, "--jobs", "1", "--json"])
+    done = invoked(*arguments, "--json")
     assert done.exit_code == 0, done.output
     found: dict[str, object] = json.loads(done.stdout)
     return found
@@ -74,6 +83,101 @@ def test_rewrites_what_took_the_most_time_and_remembers(log: Path, shop_url: str
     (first,) = again["groups"]  # type: ignore[misc]
     assert first["result"]["outcome"] == KNOWN
     assert first["result"]["speedup"]["ratio"] > 1.1
+
+
+def test_formats_are_written_or_printed(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    assert invoked(str(log), "--out", str(out), "--format", "csv,sarif").exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["batch.csv", "batch.sarif"]
+    assert invoked(str(log), "--out", str(out)).exit_code == 0
+    assert {"batch.json", "batch.md", "batch.html", "rewrites.sql"} < {path.name for path in out.iterdir()}
+    printed = invoked(str(log), "--format", "csv")
+    assert printed.stdout.splitlines()[0] == (out / "batch.csv").read_text().splitlines()[0]
+    assert len(printed.stdout.splitlines()) == 3
+    for wrong in (["--format", "csv,json"], ["--format", "pdf"], ["--out", "-"], ["--fail-on", "slow"]):
+        assert invoked(str(log), *wrong).exit_code == 2
+
+
+def test_ci_may_fail_on_what_it_names(log: Path) -> None:
+    assert invoked(str(log), "--fail-on", "faster,failed").exit_code == 0
+    failed = invoked(str(log), "--fail-on", "malformed")
+    assert failed.exit_code == 1
+    assert "1 malformed line" in failed.stderr
+
+
+def test_an_ignore_list_is_a_file_or_a_key(log: Path, tmp_path: Path) -> None:
+    keys = [one["key"] for one in batch(str(log))["groups"]]  # type: ignore[attr-defined]
+    listed = tmp_path / "ignore.txt"
+    listed.write_text(f"# known\n\n{keys[0]}  # the nightly report\n0000\n")
+    data = batch(str(log), "--ignore", str(listed))
+    assert [one["key"] for one in data["groups"]] == keys[1:]  # type: ignore[attr-defined]
+    assert data["unmatched_ignores"] == ["0000"]
+    assert batch(str(log), "--ignore", keys[0], "--ignore", keys[1])["groups"] == []
+    listed.write_text("SELECT 1\n")
+    refused = invoked(str(log), "--ignore", str(listed))
+    assert refused.exit_code == 2
+    assert "line 1" in refused.stderr
+    assert invoked(str(log), "--ignore", "no/such/file").exit_code == 2
+
+
+def test_the_next_run_reads_what_is_new(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = (str(log.parent / "postgresql.log"), "--out", str(out), "--since-last")
+    assert invoked(str(log), "--since-last").exit_code == 2  # where should it be kept?
+    first = batch(*arguments)
+    assert not first["new_part_only"]
+    assert batch(*arguments)["entries"] == 0
+    with log.open("a") as file:  # a record that is being written is left to the run after
+        file.write(line(1.0, "SELECT city FROM shop") * 2 + line(1.0, "SELECT city FROM shop")[:40])
+    second = batch(*arguments)
+    assert second["new_part_only"]
+    assert [one["calls"] for one in second["groups"]] == [1]  # type: ignore[attr-defined]
+    with log.open("a") as file:
+        file.write(line(1.0, "SELECT city FROM shop")[40:])
+    rotated = log.with_suffix(".1")
+    log.rename(rotated)
+    log.write_text(line(2.0, "SELECT 1") * 3)
+    third = batch(str(rotated), *arguments)
+    assert sorted(one["calls"] for one in third["groups"]) == [2, 3]  # type: ignore[attr-defined]
+    (out / "positions.json").write_text('{"version": 1, "positions": [{"path": 1}]}')
+    spoilt = invoked(*arguments)
+    assert spoilt.exit_code == 2
+    assert "positions.json" in spoilt.stderr
+
+
+@pytest.mark.slow
+def test_an_interruption_tells_what_is_done_and_goes_on(log: Path, shop_url: str, tmp_path: Path) -> None:
+    """Ctrl-C as the terminal sends it: to every process of the command."""
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "rewriter",
+        "batch",
+        str(log),
+        "--target",
+        shop_url,
+        "--out",
+        str(out),
+        "--since-last",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()  # of the first group
+        os.killpg(running.pid, signal.SIGINT)
+        told = running.stderr.read()
+        assert running.wait(60) == 130
+    assert first.startswith("1/2 group")
+    assert "Traceback" not in told
+    assert "run the same command again" in told
+    data = json.loads((out / "batch.json").read_text())
+    assert data["interrupted"]
+    assert data["waiting"] == 1
+    assert [one["result"] is not None for one in data["groups"]] == [True, False]
+    assert not (out / "positions.json").exists()  # so that the next run reads the same part again
+    again = batch(str(log), "--target", shop_url, "--out", str(out), "--since-last")
+    assert again["outcomes"]["known"] == 1  # type: ignore[index]
+    assert (out / "positions.json").exists()
 
 
 def test_bad_statements_are_told_and_the_others_done(shop: Postgres, own_store: str) -> None:
