@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soundness test-duckdb2 check bench serve lock clean
+.PHONY: help demo test test-all soundness test-duckdb2 check bench bench-logs serve lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: $(STAMP) ## Lint, formatting, types, import direction
 bench: $(STAMP) ## Run TPC-DS at scale 1 on the embedded Postgres (about an hour)
 	@$(BIN)/python -m tpc load --suite ds --scale 1
 	@$(BIN)/python -m tpc run --suite ds --scale 1 --peer sqlglot --out out/tpcds_1.json --html out/tpcds_1.html
+
+bench-logs: $(STAMP) ## Read generated logs of each format: lines a second and memory (some minutes)
+	@$(BIN)/python -m tpc logs --out out/logs.json
 
 serve: $(STAMP) ## Serve the HTTP API on port 8000 (REWRITER_TARGET names the database)
 	@$(BIN)/uvicorn --factory api.app:create_app --port 8000
