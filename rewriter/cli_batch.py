@@ -18,7 +18,7 @@ from rewriter.batch.logs import Options, Position, gather, positions
 from rewriter.batch.reporting import DEFAULT, FORMATS, BatchModel, Run, print_talk, print_terminal, record_of
 from rewriter.batch.reporting.conditions import check_conditions, met
 from rewriter.batch.reporting.words import flat
-from rewriter.batch.work import Done, Item, items, work
+from rewriter.batch.work import KNOWN, Done, Item, items, work
 from rewriter.candidates import CandidateSource, default_sources
 from rewriter.cli_llm import (
     BaseUrlOption,
@@ -235,11 +235,12 @@ class _Work:
             self.documents[one.rewrite] = found
         self.done.append(one)
         if not talk.is_terminal:
-            gain = f"{ratio(one.ratio)} faster, {one.verdict}" if one.sql is not None else one.reason
-            talk.print(
-                Text(f"{len(self.done)}/{total} group {one.item.key[:8]}: {flat(f'{one.outcome}, {gain}', 150)}"),
-                soft_wrap=True,
+            known = " (known)" if one.outcome == KNOWN else ""
+            told = (
+                f"{ratio(one.ratio)} faster, {one.verdict}" if one.sql is not None else f"{one.outcome}: {one.reason}"
             )
+            line = f"{len(self.done)}/{total} group {one.item.key}: {flat(told, 150)}{known}"
+            talk.print(Text(line), soft_wrap=True)
 
     def _so_far(self, total: int) -> str:
         counts = Counter(one.outcome for one in self.done)

@@ -15,14 +15,14 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from rewriter.cli_support import data_console, fail_softly, talk
+from rewriter.cli_support import data_console, fail_softly, talk, write
 from rewriter.engines import connect, scratch
 from rewriter.engines.base import Engine
 from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
-from tpc import catalogue, hammer, logs, mutation, pairs
+from tpc import catalogue, hammer, log_mix, logs, mutation, pairs
 from tpc.data import query_texts, workload_texts
 from tpc.load import load, target_for
 from tpc.outcome import Outcome
@@ -388,6 +388,35 @@ def logs_command(
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(json.dumps(logs.as_json(figures), indent=1), encoding="utf-8")
+
+
+@app.command("log-mix")
+def log_mix_command(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="where the server, its data and the logs go")],
+    suite: SuiteOption = "h",
+    scale: ScaleOption = 0.01,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="how often each statement is run")] = 5,
+    queries: Annotated[
+        str | None, typer.Option("--queries", help="the suite's own queries to run besides: numbers, or all")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds a statement may take")] = 20.0,
+    seed: Annotated[int, typer.Option("--seed", help="seed of the parameters")] = 0,
+) -> None:
+    """Run a mix of statements on a Postgres of its own that logs them as stderr, csvlog and jsonlog."""
+    with fail_softly():
+        chosen = _suite(suite)
+        texts = query_texts(chosen) if queries is not None else {}
+        texts = texts if queries in (None, "all") else _picked(texts, queries)
+        with _loading() as tell:
+            server = log_mix.server(chosen, scale, out, tell)
+        calls = log_mix.run(server, chosen, texts, rounds, timeout=timeout, seed=seed)
+        for path in log_mix.collect(server, out):
+            write(str(path))
+        talk.print(
+            f"{len(calls)} calls; rewrite them with: rewriter batch {out}/postgresql.log --target '{server.target}'",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("demo")

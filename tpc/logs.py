@@ -213,7 +213,7 @@ if __name__ == "__main__":
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         return sum(one.ru_utime + one.ru_stime for one in used)
     def memory():
-        # The peak that getrusage tells of this process itself is at least its parent's (it outlives exec); VmHWM is not.
+        # The peak that getrusage tells of this process is its parent's at least (it outlives exec); VmHWM is its own.
         unit = 1 if sys.platform == "darwin" else 1024
         readers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
         status = Path("/proc/self/status")

@@ -28,7 +28,7 @@ def outcome(result: ResultModel | None) -> str:
     if result is None:
         return "-"
     if not result.faster:
-        return f"{result.outcome}: {result.reason}"
+        return f"{result.outcome}: {result.reason.removeprefix('the original is kept: ')}"
     verdict = result.verdict.kind if result.verdict is not None else "verified"
     if result.speedup is None:
         return f"rewritten, {verdict}"
