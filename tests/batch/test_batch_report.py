@@ -27,7 +27,7 @@ from rewriter.batch.reporting import FORMATS, BatchModel, Run, json_schema, reco
 from rewriter.batch.reporting.conditions import met
 from rewriter.batch.reporting.patch import without_comments
 from rewriter.batch.reporting.sarif import uri
-from rewriter.batch.reporting.savings import DAY, LEAST_SPAN, saving, total
+from rewriter.batch.reporting.savings import DAY, LEAST_SPAN, Times, saving, total
 from rewriter.batch.work import Done, Item
 from rewriter.records import Report
 from rewriter.report import to_json as report_to_json
@@ -397,12 +397,15 @@ RATIOS = st.lists(st.floats(0.01, 1e6), min_size=3, max_size=3).map(sorted)
 SECONDS = st.floats(0, 1e7)
 
 
-@given(SECONDS, RATIOS, st.booleans(), st.one_of(st.none(), st.floats(0, 1e8)))
+def gain_of(ratios: list[float], *, at_least: bool = False) -> SpeedupModel:
+    return SpeedupModel(ratio=ratios[1], low=ratios[0], high=ratios[2], at_least=at_least)
+
+
+@given(SECONDS, RATIOS, st.booleans(), st.one_of(st.none(), st.floats(0, 1e8)), st.floats(0, 100), st.integers(1, 1000))
 def test_a_saving_is_an_interval_within_the_time_that_there_is(
-    seconds: float, ratios: list[float], at_least: bool, span: float | None
+    seconds: float, ratios: list[float], at_least: bool, span: float | None, took: float, calls: int
 ) -> None:
-    low, ratio, high = ratios
-    told = saving(seconds, SpeedupModel(ratio=ratio, low=low, high=high, at_least=at_least), span)
+    told = saving(Times(seconds, calls), gain_of(ratios, at_least=at_least), took, span)
     for part, whole in ((told.log, seconds), (told.day, seconds * DAY / span if span else None)):
         if part is not None and whole is not None:
             assert part.low <= part.expected <= part.high <= whole
@@ -410,17 +413,27 @@ def test_a_saving_is_an_interval_within_the_time_that_there_is(
     if told.day is not None and span is not None:
         assert told.day.expected * span == pytest.approx(told.log.expected * DAY)
     # What is left after the saving is the time divided by the ratio.
-    assert seconds - told.log.expected == pytest.approx(seconds / ratio, abs=1e-6 * max(seconds, 1.0))
+    assert seconds - told.log.expected == pytest.approx(seconds / ratios[1], abs=1e-6 * max(seconds, 1.0))
     if at_least:
         assert told.log.high == seconds
 
 
+@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=40), RATIOS, st.floats(1e-6, 10))
+def test_the_low_end_supposes_that_no_call_is_quicker_than_the_race(
+    durations: list[float], ratios: list[float], took: float
+) -> None:
+    spread = Distribution()
+    for seconds in durations:
+        spread.add(seconds)
+    told = saving(Times(sum(durations), len(durations), spread.bins(2048)), gain_of(ratios), took, None)
+    left = sum(max(seconds / ratios[0], took) for seconds in durations)
+    assert told.log.low <= sum(durations) * (1 - 1 / ratios[0]) + 1e-9
+    assert told.log.low == pytest.approx(sum(durations) - left, abs=0.03 * (sum(durations) + left))
+
+
 @given(st.lists(st.tuples(SECONDS, RATIOS), min_size=1, max_size=5), st.floats(LEAST_SPAN, 1e8))
 def test_savings_add_up(parts: list[tuple[float, list[float]]], span: float) -> None:
-    each = [
-        saving(seconds, SpeedupModel(ratio=ratios[1], low=ratios[0], high=ratios[2], at_least=False), span)
-        for seconds, ratios in parts
-    ]
+    each = [saving(Times(seconds, 1), gain_of(ratios), None, span) for seconds, ratios in parts]
     together = total(each)
     assert together is not None
     assert together.log.expected == pytest.approx(sum(one.log.expected for one in each))

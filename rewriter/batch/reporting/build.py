@@ -157,15 +157,18 @@ def _group(group: Group, everything: Total, done: Done | None, run: Run, span: f
         parameter_sets=len(group.parameters.sets()),
         parsed=group.parsed,
         squashed=group.squashed,
-        result=None if done is None else _result(done, run.documents.get(done.rewrite or ""), span),
+        result=None if done is None else _result(done, run.documents.get(done.rewrite or ""), group, span),
     )
 
 
-def _result(done: Done, document: dict[str, Any] | None, span: float | None) -> ResultModel:
+def _result(done: Done, document: dict[str, Any] | None, group: Group, span: float | None) -> ResultModel:
     report = _report(document)
     chosen = report.chosen if report is not None else None
-    labels = ("original", chosen.id) if chosen is not None else ()
+    entries = {entry.label: entry for entry in report.measurements} if report is not None and chosen is not None else {}
+    raced = [entries[label] for label in ("original", chosen.id if chosen is not None else "") if label in entries]
     speedup = report.speedup if report is not None and chosen is not None else None
+    times = savings.Times(group.total.seconds, group.total.calls, group.durations.bins(savings.BINS))
+    took = raced[-1].median if raced else None
     return ResultModel(
         outcome=cast(Outcome, done.outcome),  # checked by the model
         reason=done.reason,
@@ -177,10 +180,10 @@ def _result(done: Done, document: dict[str, Any] | None, span: float | None) -> 
         evidence=told(report.verdict) if report is not None and chosen is not None and report.verdict else "",
         verdict=report.verdict if report is not None else None,
         steps=chosen.steps if chosen is not None else [],
-        saving=savings.saving(done.item.seconds, speedup, span) if speedup is not None else None,
+        saving=savings.saving(times, speedup, took, span) if speedup is not None else None,
         original_plan=report.original_plan if report is not None else None,
         chosen_plan=report.chosen_plan if report is not None else None,
-        measurements=[entry for entry in report.measurements if entry.label in labels] if report is not None else [],
+        measurements=raced,
     )
 
 
