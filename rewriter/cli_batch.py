@@ -187,7 +187,8 @@ class _Output:
             except OSError as error:
                 raise UsageError(f"cannot write {self.folder}: {error.strerror}") from None
         if self.printed is not None:
-            write(FORMATS[self.printed].text(batch))
+            if text := FORMATS[self.printed].text(batch):
+                write(text)
         else:
             print_terminal(batch, data_console())
         print_talk(batch, talk)

@@ -178,7 +178,7 @@ class _Message(_Strict):
 
 
 class _Artifact(_Strict):
-    uri: str = Field(pattern=r"^(?:[A-Za-z0-9_.~/-]|%[0-9A-F]{2})+$|^file:///(?:[A-Za-z0-9_.~/-]|%[0-9A-F]{2})+$")
+    uri: str = Field(pattern=r"^(?:[A-Za-z0-9_.~/-]|%[0-9A-F]{2})+$|^file:///(?:[A-Za-z0-9_.~/-]|%[0-9A-F]{2})*$")
 
 
 class _Region(_Strict):
