@@ -51,7 +51,7 @@ def overview(batch: BatchModel) -> str:
     """The run in one sentence."""
     text = f"{count(batch.lines, 'line')}, {count(batch.entries, 'statement')} in {count(batch.group_count, 'group')}"
     text += f" that took {duration(batch.total.seconds)}"
-    if batch.span is not None:
+    if batch.span:
         text += f" within {duration(batch.span)}"
     if batch.new_part_only:
         text += "; only what was written since the last run is counted"
