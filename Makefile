@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-long soundness test-duckdb2 check bench serve lock clean
+.PHONY: help demo test test-all test-long soundness test-duckdb2 check bench bench-logs serve lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: $(STAMP) ## Lint, formatting, types, import direction
 bench: $(STAMP) ## Run TPC-DS at scale 1 on the embedded Postgres (about an hour)
 	@$(BIN)/python -m tpc load --suite ds --scale 1
 	@$(BIN)/python -m tpc run --suite ds --scale 1 --peer sqlglot --out out/tpcds_1.json --html out/tpcds_1.html
+
+bench-logs: $(STAMP) ## Read generated logs of each format: lines a second and memory (some minutes)
+	@$(BIN)/python -m tpc logs --out out/logs.json
 
 serve: $(STAMP) ## Serve API and console on port 8000 (REWRITER_TARGET names the database; else a small TPC-DS)
 	@if [ -z "$$REWRITER_TARGET" ]; then $(BIN)/python -m tpc load --suite ds --scale 0.1; fi

@@ -1,8 +1,8 @@
 """The command line: thin commands over the pipeline, the verifier, the rule catalogue and the store.
 
-stdout is data, stderr is talk. Exit codes: 0 done (for ``verify``: equivalent as far as known), 1 ``verify`` refuted,
-2 bad input or usage, 3 target unreachable or lost, 4 the target refused or stopped the statement, 5 store,
-6 ``verify`` could not tell, 70 internal error, 130 interrupted.
+stdout is data, stderr is talk. Exit codes: 0 done (for ``verify``: equivalent as far as known), 1 ``verify`` refuted or
+``batch`` met a condition of --fail-on, 2 bad input or usage, 3 target unreachable or lost, 4 the target refused or
+stopped the statement, 5 store, 6 ``verify`` could not tell, 70 internal error, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ from rewriter.verify.data import Comparison
 DATA_SECONDS = 300.0  # what one run may take for --on-data
 
 EPILOG = (
-    "Exit codes: 0 done, 1 refuted (verify), 2 bad input, 3 target unreachable or lost, 4 the target refused or "
-    "stopped the statement, 5 store, 6 could not tell (verify), 70 internal error, 130 interrupted."
+    "Exit codes: 0 done, 1 refuted (verify) or a condition of --fail-on (batch), 2 bad input, 3 target unreachable or "
+    "lost, 4 the target refused or stopped the statement, 5 store, 6 could not tell (verify), 70 internal error, "
+    "130 interrupted."
 )
 
 app = typer.Typer(

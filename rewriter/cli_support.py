@@ -23,6 +23,7 @@ from rewriter.settings import Settings
 from rewriter.store import Store
 
 EXIT_REFUTED = 1
+EXIT_CONDITION = 1  # what --fail-on names has happened
 EXIT_UNKNOWN = 6
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from rewriter.records import Measurement, Plan, Report
 from rewriter.report.model import ReportModel, model
@@ -28,16 +28,23 @@ from rewriter.report.text import (
 )
 from rewriter.report.units import count, duration, ratio
 
-_environment = Environment(
-    loader=PackageLoader("rewriter.report"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    # Markup is what templates themselves have made; only plain text comes from outside.
-    finalize=lambda value: visible(value) if type(value) is str else value,
-)
-_environment.filters |= {"why": why, "meaning": lambda kind: MEANING[kind]}
+
+def environment(*packages: str) -> Environment:
+    """Templates of these packages, which may build on those of the report."""
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "rewriter.report")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Markup is what templates themselves have made; only plain text comes from outside.
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    made.filters |= {"why": why, "meaning": lambda kind: MEANING[kind]}
+    return made
+
+
+_environment = environment()
 
 
 @dataclass(frozen=True)
