@@ -47,6 +47,7 @@ class RewriteOrder(Order):
         [], max_length=100, description="sets of values for $1, $2, ..., most telling first"
     )
     on_data: bool = Field(False, description="compare the winner on the target's own data as well")
+    robust: bool = Field(False, description="the winner must be right and not slow with other constants too")
     trace: bool = Field(False, description="verify every step of the winner too")
 
     def policy(self) -> Policy:
@@ -59,6 +60,7 @@ class RewriteOrder(Order):
             runs=self.runs_per_day,
             on_data=self.on_data,
             trace=self.trace,
+            robust=self.robust,
         )
 
 
