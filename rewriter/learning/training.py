@@ -47,7 +47,12 @@ Told = Callable[[int, int, float], None]  # stage, queries in it, mean loss
 def train(samples: Sequence[Sample], recipe: Recipe | None = None, told: Told = lambda *_: None) -> Weights:
     """The weights learned from samples: the same for the same samples, recipe and machine. Raises UsageError when torch
     is not installed, or when nothing in the samples tells good from bad."""
-    torch = _torch()
+    return trained(samples, recipe, told).learnt()
+
+
+def trained(samples: Sequence[Sample], recipe: Recipe | None = None, told: Told = lambda *_: None) -> Training:
+    """As ``train``, with all that was made for it."""
+    torch = load_torch()
     recipe = recipe or Recipe()
     pool = pool_of(samples)
     anchors = [sample for sample in samples if _teaches(sample, pool, recipe)]
@@ -57,12 +62,15 @@ def train(samples: Sequence[Sample], recipe: Recipe | None = None, told: Told = 
     torch.manual_seed(recipe.seed)
     try:
         torch.set_num_threads(1)  # small matrices; and sums in one order
-        return _Training(torch, anchors, pool, recipe).run(told)
+        made = Training(torch, anchors, pool, recipe)
+        made.run(told)
+        return made
     finally:
         torch.set_num_threads(threads)
 
 
-def _torch() -> Any:
+def load_torch() -> Any:
+    """Torch. Raises UsageError where it is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch says that it has no numpy, which is not needed
@@ -128,7 +136,9 @@ class _Forest:
             start += len(members)
 
 
-class _Training:
+class Training:
+    """The encoder in torch, and what it learns from: ``anchors`` are the queries chosen for, of ``pool``."""
+
     def __init__(self, torch: Any, anchors: Sequence[Sample], pool: Sequence[Entry], recipe: Recipe) -> None:
         self.torch, self.recipe = torch, recipe
         profiles = [profile_of(sample) for sample in anchors] + [entry.profile for entry in pool]
@@ -161,7 +171,7 @@ class _Training:
             "rules": made(len(self.rules), size, 0.3) if recipe.rules else torch.zeros(len(self.rules), size),
         }
 
-    def run(self, told: Told) -> Weights:
+    def run(self, told: Told) -> None:
         torch, recipe = self.torch, self.recipe
         learnt = [weight for weight in self.weights.values() if weight.requires_grad]
         optimizer = torch.optim.AdamW(learnt, lr=recipe.rate, weight_decay=recipe.decay)
@@ -175,7 +185,6 @@ class _Training:
                 optimizer.step()
                 losses.append(float(loss.detach()))
             told(stage, len(chosen), sum(losses) / max(1, len(losses)))
-        return self.learnt()
 
     def learnt(self) -> Weights:
         plain = {name: weight.detach().tolist() for name, weight in self.weights.items()}
