@@ -49,8 +49,10 @@ bench: $(STAMP) ## Run TPC-DS at scale 1 on the embedded Postgres (about an hour
 serve: $(STAMP) ## Serve the HTTP API on port 8000 (REWRITER_TARGET names the database)
 	@$(BIN)/uvicorn --factory api.app:create_app --port 8000
 
+# Not learn: torch from the index brings gigabytes for graphics cards, and only training needs it.
+LOCKED := postgres tpc console cluster dev
 lock: ## Make requirements.lock anew (needs uv)
-	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	@uv pip compile pyproject.toml $(addprefix --extra ,$(LOCKED)) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet -o requirements.lock
 
 clean: ## Remove what the targets made

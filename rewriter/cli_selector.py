@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from rewriter.candidates.model.selector import read_selector
+from rewriter.candidates.model.selector import body_of, read_selector
 from rewriter.cli_support import data_console, fail_softly, progress_bar, read_text, talk, write_json
 from rewriter.engines import connect
 from rewriter.errors import UsageError
@@ -46,7 +46,9 @@ def collect_command(
     name: Annotated[
         str | None, typer.Option("--name", help="of the target in the samples; default: the folder's name")
     ] = None,
-    search: Annotated[float, typer.Option("--search", min=1, help="seconds to search rules for one query")] = 8.0,
+    search: Annotated[
+        float, typer.Option("--search", min=0, help="seconds to search rules for one query; 0: try what is known")
+    ] = 8.0,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="seconds one run of a query may take")] = 10.0,
     race: Annotated[float, typer.Option("--race", min=1, help="seconds of repeated runs of one query's forms")] = 4.0,
 ) -> None:
@@ -87,13 +89,13 @@ def train_command(
         def told(stage: int, queries: int, loss: float) -> None:
             talk.print(f"stage {stage}: {queries} queries, mean loss {loss:.4f}", highlight=False)
 
-        weights = train(samples, Recipe(seed=seed), told)
-        body = {**weights.body, "templates": sorted({sample.template for sample in samples})}
+        members = train(samples, Recipe(seed=seed), told)
+        body = body_of(members, {sample.template for sample in samples})
         try:
             out.write_text(json.dumps(body, separators=(",", ":")) + "\n", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {out}: {error.strerror}") from None
-        talk.print(f"{out}: {len(weights.vocabulary)} words, {len(weights.rules)} rules", highlight=False)
+        talk.print(f"{out}: {len(members)} members, {out.stat().st_size:,} bytes", highlight=False)
 
 
 @selector_app.command("evaluate")

@@ -31,8 +31,8 @@ RACERS = 24  # forms of one query that are timed at once
 
 @dataclass(frozen=True)
 class Spending:
-    """Seconds: ``search`` for one query's search, ``timeout`` for one run, ``race`` for the repetitions of one query's
-    race. ``candidates``: trial runs of one search."""
+    """Seconds: ``search`` for one query's search (0: none, only what is known is tried), ``timeout`` for one run,
+    ``race`` for the repetitions of one query's race. ``candidates``: trial runs of one search."""
 
     search: float = 8.0
     candidates: int = 24
@@ -76,7 +76,7 @@ def collect(
     with file.open("a", encoding="utf-8") as out:
         for number, (name, text) in enumerate(named.items()):
             progress(Event("search", name, number, len(named)))
-            if (name, target) in known.found:
+            if (name, target) in known.found or not spending.search:
                 continue
             found = Found(name, _template(name), target, _searched(text, engine, hunter, spending))
             known.found[found.key] = found

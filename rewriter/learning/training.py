@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewriter.candidates.model.features import WIDTH, Profile, counted, nodes_of, words_of
-from rewriter.candidates.model.selector import Weights
+from rewriter.candidates.model.features import OWN_COST, WIDTH, Profile, counted, nodes_of, words_of
+from rewriter.candidates.model.selector import LEAST_SHARE, Layer, Weights, applicable, likeness
 from rewriter.errors import UsageError
 from rewriter.learning.pool import Entry, gain, pool_of, profile_of
 from rewriter.learning.samples import Sample
+
+LAYERS = 2  # of the convolution: a node sees its inputs and theirs
 
 
 @dataclass(frozen=True)
@@ -29,37 +31,42 @@ class Recipe:
     hidden: int = 24
     wide: int = 24
     size: int = 32
-    steps: int = 400
+    steps: int = 120
     stages: int = 4
-    rate: float = 0.01
+    rate: float = 0.005
     decay: float = 0.01
     sharpness: float = 8.0
     faster: float = 1.1
+    near: float = 1.0
     seen_in: int = 4
     drop: float = 0.2
+    members: int = 3
     rules: bool = True
+    expected: float = 0.0
+    alike: float = 1.0
+    apply: float = 0.5
     seed: int = 0
 
 
 Told = Callable[[int, int, float], None]  # stage, queries in it, mean loss
 
 
-def train(samples: Sequence[Sample], recipe: Recipe | None = None, told: Told = lambda *_: None) -> Weights:
-    """The weights learned from samples: the same for the same samples, recipe and machine. Raises UsageError when torch
-    is not installed, or when nothing in the samples tells good from bad."""
-    return trained(samples, recipe, told).learnt()
-
-
-def trained(samples: Sequence[Sample], recipe: Recipe | None = None, told: Told = lambda *_: None) -> Training:
-    """As ``train``, with all that was made for it."""
-    torch = load_torch()
+def train(samples: Sequence[Sample], recipe: Recipe | None = None, told: Told = lambda *_: None) -> list[Weights]:
+    """The members of a selector, learned from samples: the same for the same samples, recipe and machine. Raises
+    UsageError when torch is not installed, or when nothing in the samples tells good from bad."""
     recipe = recipe or Recipe()
+    return [trained(samples, recipe, member, told).learnt() for member in range(recipe.members)]
+
+
+def trained(samples: Sequence[Sample], recipe: Recipe, member: int = 0, told: Told = lambda *_: None) -> Training:
+    """One member with all that was made for it. Raises as ``train``."""
+    torch = load_torch()
     pool = pool_of(samples)
     anchors = [sample for sample in samples if _teaches(sample, pool, recipe)]
     if not anchors:
-        raise UsageError("the samples teach nothing: no query has a rewrite that helps beside one that does not")
+        raise UsageError("the samples teach nothing: no query has a rewrite that helps more than another")
     threads = torch.get_num_threads()
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.seed * recipe.members + member)
     try:
         torch.set_num_threads(1)  # small matrices; and sums in one order
         made = Training(torch, anchors, pool, recipe)
@@ -84,56 +91,34 @@ def load_torch() -> Any:
 def _teaches(sample: Sample, pool: Sequence[Entry], recipe: Recipe) -> bool:
     gains = [_trained_gain(sample, entry) for entry in pool]
     known = [value for value in gains if value is not None]
-    least = math.log2(recipe.faster)
-    return any(value >= least for value in known) and any(value < least for value in known)
+    return bool(known) and max(known) - min(known) >= math.log2(recipe.faster)
 
 
 class _Forest:
-    """The plans of many queries as tensors, all nodes of one height together."""
+    """The plans and statements of many queries as tensors."""
 
-    def __init__(self, torch: Any, samples: Sequence[Profile], vocabulary: Sequence[str]) -> None:
-        self.torch = torch
-        trees = [nodes_of(profile.plan) for profile in samples]
-        heights: list[list[int]] = []
-        for tree in trees:
-            own: list[int] = []
-            for node in tree:
-                own.append(1 + max((own[at] for at in node.inputs), default=-1))
-            heights.append(own)
-        order = sorted(
-            ((height, tree, at) for tree, own in enumerate(heights) for at, height in enumerate(own)),
-        )
-        place = {(tree, at): position for position, (_, tree, at) in enumerate(order)}
-        values = [trees[tree][at].values for _, tree, at in order]
-        self.count = len(samples)
+    def __init__(self, torch: Any, profiles: Sequence[Profile], vocabulary: Sequence[str]) -> None:
+        self.count = len(profiles)
+        values: list[tuple[float, ...]] = []
+        trees: list[int] = []
+        edges: list[tuple[int, int, float]] = []  # node, input, weight
+        for tree, profile in enumerate(profiles):
+            start = len(values)
+            for at, node in enumerate(nodes_of(profile.plan)):
+                values.append(node.values)
+                trees.append(tree)
+                edges += [(start + at, start + one, 1.0 / len(node.inputs)) for one in node.inputs]
+        nodes, inputs, weights = zip(*edges, strict=True) if edges else ((), (), ())
         self.values = torch.tensor(values, dtype=torch.float32).reshape(-1, WIDTH)
-        self.words = torch.tensor([counted(words_of(profile), vocabulary) for profile in samples])
+        self.tree = torch.tensor(trees, dtype=torch.long)
+        self.nodes = torch.tensor(nodes, dtype=torch.long)
+        self.inputs = torch.tensor(inputs, dtype=torch.long)
+        self.weights = torch.tensor(weights, dtype=torch.float32).reshape(-1, 1)
+        shares = self.values[:, OWN_COST] + LEAST_SHARE
+        whole = torch.zeros(self.count).index_add(0, self.tree, shares)
+        self.shares = (shares / whole[self.tree]).reshape(-1, 1)
+        self.words = torch.tensor([counted(words_of(profile), vocabulary) for profile in profiles])
         self.words = self.words.reshape(self.count, len(vocabulary))
-        self.tree = torch.tensor([tree for _, tree, _ in order], dtype=torch.long)
-        self.roots = torch.tensor(
-            [place[tree, len(own) - 1] for tree, own in enumerate(heights) if own], dtype=torch.long
-        )
-        self.planned = torch.tensor([tree for tree, own in enumerate(heights) if own], dtype=torch.long)
-        # Of each height: its nodes' number, and (node within the height, input, weight) of every edge.
-        self.levels: list[tuple[int, Any, Any, Any]] = []
-        start = 0
-        for height in range(1 + max((entry[0] for entry in order), default=-1)):
-            members = [entry for entry in order[start:] if entry[0] == height]
-            edges = [
-                (number, place[tree, child], 1.0 / len(trees[tree][at].inputs))
-                for number, (_, tree, at) in enumerate(members)
-                for child in trees[tree][at].inputs
-            ]
-            nodes, inputs, weights = zip(*edges, strict=True) if edges else ((), (), ())
-            self.levels.append(
-                (
-                    len(members),
-                    torch.tensor(nodes, dtype=torch.long),
-                    torch.tensor(inputs, dtype=torch.long),
-                    torch.tensor(weights, dtype=torch.float32).reshape(-1, 1),
-                )
-            )
-            start += len(members)
 
 
 class Training:
@@ -141,10 +126,14 @@ class Training:
 
     def __init__(self, torch: Any, anchors: Sequence[Sample], pool: Sequence[Entry], recipe: Recipe) -> None:
         self.torch, self.recipe = torch, recipe
-        profiles = [profile_of(sample) for sample in anchors] + [entry.profile for entry in pool]
-        templates = [sample.template for sample in anchors] + [entry.template for entry in pool]
-        self.vocabulary = _vocabulary(profiles, templates, recipe)
-        self.forest = _Forest(torch, profiles, self.vocabulary)
+        # A query that is both chosen for and offered is encoded once.
+        queries = {id(one.shape): (one.template, profile_of(one)) for one in anchors}
+        queries.update({id(one.profile.shape): (one.template, one.profile) for one in pool})
+        place = {key: at for at, key in enumerate(queries)}
+        self.mine = torch.tensor([place[id(one.shape)] for one in anchors])
+        self.theirs = torch.tensor([place[id(one.profile.shape)] for one in pool])
+        self.vocabulary = _vocabulary(list(queries.values()), recipe)
+        self.forest = _Forest(torch, [profile for _, profile in queries.values()], self.vocabulary)
         self.anchors = len(anchors)
         self.rules = sorted({rule for entry in pool for rule in entry.rules})
         number = {rule: at for at, rule in enumerate(self.rules)}
@@ -153,6 +142,8 @@ class Training:
             for rule in entry.rules:
                 self.shown[at, number[rule]] = 1.0
         gains = [[_trained_gain(sample, entry) for entry in pool] for sample in anchors]
+        self.alike = torch.tensor([[likeness(one.shape, entry.profile.shape) for entry in pool] for one in anchors])
+        self.apply = torch.tensor([[applicable(entry.rules, one.applies) for entry in pool] for one in anchors])
         self.known = torch.tensor([[value is not None for value in row] for row in gains])
         self.gains = torch.tensor([[value or 0.0 for value in row] for row in gains])
         hidden, wide, size = recipe.hidden, recipe.wide, recipe.size
@@ -162,13 +153,18 @@ class Training:
             return weight.requires_grad_()
 
         self.weights = {
-            "own": made(hidden, WIDTH, 2.0),
-            "inputs": made(hidden, hidden),
-            "bias": torch.zeros(hidden, requires_grad=True),
+            **{
+                f"{name}{layer}": made(hidden, columns, 1.5)
+                for layer, columns in enumerate((WIDTH, hidden))
+                for name in ("own", "inputs")
+            },
+            **{f"bias{layer}": torch.zeros(hidden, requires_grad=True) for layer in range(LAYERS)},
             "words": made(wide, len(self.vocabulary), 2.0),
             "words_bias": torch.zeros(wide, requires_grad=True),
             "out": made(size, 2 * hidden + wide),
             "rules": made(len(self.rules), size, 0.3) if recipe.rules else torch.zeros(len(self.rules), size),
+            "alike": torch.tensor(recipe.alike, requires_grad=True),
+            "apply": torch.tensor(recipe.apply, requires_grad=True),
         }
 
     def run(self, told: Told) -> None:
@@ -189,56 +185,59 @@ class Training:
     def learnt(self) -> Weights:
         plain = {name: weight.detach().tolist() for name, weight in self.weights.items()}
         rules = dict(zip(self.rules, plain.pop("rules"), strict=True))
-        return Weights(tuple(self.vocabulary), **plain, rules=rules)
+        layers = tuple(
+            Layer(*(plain.pop(f"{name}{layer}") for name in ("own", "inputs", "bias"))) for layer in range(LAYERS)
+        )
+        return Weights(tuple(self.vocabulary), layers, **plain, rules=rules)
 
-    def similarities(self, *, drop: bool = False) -> Any:
-        """Of every anchor (row) and demonstration (column), -1 to 1."""
+    def scores(self, *, drop: bool = False) -> Any:
+        """The score of every anchor (row) and demonstration (column)."""
         torch = self.torch
         vectors = self._vectors(drop=drop)
-        mine, theirs = vectors[: self.anchors], vectors[self.anchors :] + self.shown @ self.weights["rules"]
+        mine, theirs = vectors[self.mine], vectors[self.theirs] + self.shown @ self.weights["rules"]
         unit = torch.nn.functional.normalize
-        return unit(mine, dim=1) @ unit(theirs, dim=1).T
+        cosine = unit(mine, dim=1) @ unit(theirs, dim=1).T
+        return cosine + self.weights["alike"] * self.alike + self.weights["apply"] * self.apply
 
     def _vectors(self, *, drop: bool) -> Any:
         torch, weights, forest = self.torch, self.weights, self.forest
         share = self.recipe.drop if drop else 0.0
-        own = torch.nn.functional.dropout(forest.values, share, training=drop) @ weights["own"].T + weights["bias"]
-        hidden = torch.zeros(0, self.recipe.hidden)
-        start = 0
-        for count, nodes, inputs, edge in forest.levels:
-            level = own[start : start + count]
-            if len(nodes):
-                below = torch.zeros(count, self.recipe.hidden).index_add(0, nodes, hidden[inputs] * edge)
-                level = level + below @ weights["inputs"].T
-            hidden = torch.cat([hidden, torch.tanh(level)])
-            start += count
+        hidden = forest.values
+        for layer in range(LAYERS):
+            below = torch.zeros_like(hidden).index_add(0, forest.nodes, hidden[forest.inputs] * forest.weights)
+            made = hidden @ weights[f"own{layer}"].T + below @ weights[f"inputs{layer}"].T
+            hidden = torch.tanh(made + weights[f"bias{layer}"])
         empty = torch.zeros(forest.count, self.recipe.hidden)
-        root = empty.index_copy(0, forest.planned, hidden[forest.roots])
         at = forest.tree.reshape(-1, 1).expand(-1, self.recipe.hidden)
         most = empty.scatter_reduce(0, at, hidden, "amax", include_self=False)
+        mean = empty.index_add(0, forest.tree, hidden * forest.shares)
         words = torch.nn.functional.dropout(forest.words, share, training=drop)
         wide = torch.tanh(words @ weights["words"].T + weights["words_bias"])
-        joined = torch.cat([root, most, wide], dim=1)
+        joined = torch.cat([most, mean, wide], dim=1)
         return torch.nn.functional.dropout(joined, share, training=drop) @ weights["out"].T
 
     def _loss(self, chosen: Any) -> Any:
         """Of each query, how improbable a demonstration near its best one is among all that are not of its template."""
         torch = self.torch
-        scores = self.similarities(drop=True)[chosen] * self.recipe.sharpness
+        scores = self.scores(drop=True)[chosen] * self.recipe.sharpness
         gains, known = self.gains[chosen], self.known[chosen]
-        worth = (gains / gains.amax(dim=1, keepdim=True).clamp(min=1e-6)).clamp(0.0, 1.0) ** 2
-        worth = worth * (gains >= math.log2(self.recipe.faster)) * known
+        best = gains.masked_fill(~known, -math.inf).amax(dim=1, keepdim=True)
+        worth = torch.exp((gains - best) / self.recipe.near) * known
         scores = scores.masked_fill(~known, -math.inf)
         good = torch.logsumexp(scores + torch.log(worth.clamp(min=1e-12)), dim=1)
-        weight = gains.amax(dim=1).clamp(0.3, 2.0)
-        return (weight * (torch.logsumexp(scores, dim=1) - good)).sum() / weight.sum()
+        mean = _mean(gains, known)
+        weight = (best.squeeze(1) - mean).clamp(0.1, 2.0)
+        contrast = torch.logsumexp(scores, dim=1) - good
+        missed = best.squeeze(1) - (torch.softmax(scores, dim=1) * gains).sum(dim=1)
+        return (weight * contrast).sum() / weight.sum() + self.recipe.expected * missed.mean()
 
     def _easiest(self, count: int) -> Any:
         """The ``count`` anchors that the model tells good from bad for with most confidence (LLM-R2, section 4.3)."""
         torch = self.torch
         with torch.no_grad():
-            scores = self.similarities()
-        good = self.known & (self.gains >= math.log2(self.recipe.faster))
+            scores = self.scores()
+        best = self.gains.masked_fill(~self.known, -math.inf).amax(dim=1, keepdim=True)
+        good = self.known & (self.gains >= best - math.log2(self.recipe.faster))
         bad = self.known & ~good
         confidence = _mean(scores, good) - _mean(scores, bad)
         return torch.argsort(confidence, descending=True, stable=True)[:count]
@@ -254,10 +253,10 @@ def _trained_gain(sample: Sample, entry: Entry) -> float | None:
     return None if value is None else max(-2.0, min(4.0, value))
 
 
-def _vocabulary(profiles: Sequence[Profile], templates: Sequence[str], recipe: Recipe) -> list[str]:
-    """The words that occur in enough templates, and not in all queries alike."""
+def _vocabulary(queries: Sequence[tuple[str, Profile]], recipe: Recipe) -> list[str]:
+    """The words that occur in enough templates."""
     seen: dict[str, set[str]] = {}
-    for profile, template in zip(profiles, templates, strict=True):
+    for template, profile in queries:
         for word in words_of(profile):
             seen.setdefault(word, set()).add(template)
     return sorted(word for word, where in seen.items() if len(where) >= recipe.seen_in)

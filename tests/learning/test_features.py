@@ -13,7 +13,7 @@ import pytest
 
 from rewriter.candidates.model.features import WIDTH, Profile, nodes_of, operator_of
 from rewriter.candidates.model.plan_tree import plan_body, plan_of, pruned
-from rewriter.candidates.model.selector import Learned, Structural, Weights, read_selector
+from rewriter.candidates.model.selector import Encoder, Layer, Learned, Structural, Weights, body_of, read_selector
 from rewriter.engines import Postgres
 from rewriter.errors import UsageError
 from rewriter.records import Plan
@@ -31,9 +31,10 @@ def weights(seed: int = 0, hidden: int = 5, wide: int = 4, size: int = 6) -> Wei
 
     return Weights(
         WORDS,
-        matrix(hidden, WIDTH),
-        matrix(hidden, hidden),
-        matrix(1, hidden)[0],
+        (
+            Layer(matrix(hidden, WIDTH), matrix(hidden, WIDTH), matrix(1, hidden)[0]),
+            Layer(matrix(hidden, hidden), matrix(hidden, hidden), matrix(1, hidden)[0]),
+        ),
         matrix(wide, len(WORDS)),
         matrix(1, wide)[0],
         matrix(size, 2 * hidden + wide),
@@ -46,13 +47,13 @@ def mirrored(plan: Plan) -> Plan:
 
 
 def test_the_order_of_inputs_does_not_count() -> None:
-    learned, plan = Learned(weights()), plan_of_kind(1, 3)
+    learned, plan = Encoder(weights()), plan_of_kind(1, 3)
     one, two = (learned.vector(Profile(Counter(), tree)) for tree in (plan, mirrored(plan)))
     assert one == pytest.approx(two)
 
 
 def test_the_plan_counts() -> None:
-    learned = Learned(weights())
+    learned = Encoder(weights())
     one, two = (learned.vector(Profile(Counter(), plan_of_kind(kind, 3))) for kind in (0, 1))
     assert one != pytest.approx(two, abs=0.01)
 
@@ -61,12 +62,12 @@ def test_the_plan_counts() -> None:
 def test_any_estimate_gives_a_vector_of_length_1(wild: float | None) -> None:
     inner = Plan("Strange New Operator", {}, wild, wild)
     plan = Plan("Nested Loop", {"join type": "Inner"}, wild, wild, (inner, inner))
-    vector = Learned(weights()).vector(Profile(Counter({"Select/From": 2}), plan), ("toy/decorrelate", "toy/unknown"))
+    vector = Encoder(weights()).vector(Profile(Counter({"Select/From": 2}), plan), ("toy/decorrelate", "toy/unknown"))
     assert math.hypot(*vector) == pytest.approx(1.0)
 
 
 def test_a_query_without_a_plan_has_a_vector() -> None:
-    assert math.hypot(*Learned(weights()).vector(Profile(Counter({"Select/From": 2})))) == pytest.approx(1.0)
+    assert math.hypot(*Encoder(weights()).vector(Profile(Counter({"Select/From": 2})))) == pytest.approx(1.0)
 
 
 def test_a_deep_plan_and_a_wide_one_are_bounded() -> None:
@@ -99,14 +100,35 @@ def test_operators_of_both_engines_are_of_one_kind() -> None:
     assert operator_of("Something Else") == "other"
 
 
+class One:
+    """Something to be shown."""
+
+    profile = Profile(Counter({"a/b": 2}), plan_of_kind(0, 1))
+    rules: tuple[str, ...] = ("toy/decorrelate",)
+
+
+class Two(One):
+    profile = Profile(Counter({"a/b": 1, "a/c": 1}), plan_of_kind(1, 1))
+
+
 def test_a_saved_model_is_read_back(tmp_path: Path) -> None:
-    made = weights()
+    members = [weights(0), weights(1)]
     file = tmp_path / "model.json"
-    file.write_text(json.dumps({**made.body, "templates": ["toy/1"]}))
+    file.write_text(json.dumps(body_of(members, ["toy/1"])))
     read = read_selector(file)
     assert read.templates == {"toy/1"}
     profile = Profile(Counter({"Select/From": 2}), plan_of_kind(0, 1), ("toy/decorrelate",))
-    assert read.vector(profile) == pytest.approx(Learned(made).vector(profile), abs=1e-3)
+    expected = Learned(members).scores(profile, [One(), Two()])
+    assert read.scores(profile, [One(), Two()]) == pytest.approx(expected, abs=1e-3)
+    each = [Encoder(member).scores(profile, [One(), Two()]) for member in members]
+    assert expected == pytest.approx([(one + two) / 2 for one, two in zip(*each, strict=True)])
+
+
+def test_likeness_and_rules_that_apply_count_beside_the_vectors() -> None:
+    plain, profile = weights(), Profile(Counter({"a/b": 2}), plan_of_kind(1, 1), ("toy/decorrelate",))
+    bare = Encoder(plain).scores(profile, [One(), Two()])
+    more = Encoder(replace(plain, alike=2.0, apply=0.5)).scores(profile, [One(), Two()])
+    assert [one - two for one, two in zip(more, bare, strict=True)] == pytest.approx([2.5, 2 / 3 + 0.5])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 99}', "[" * 100_000])
@@ -118,20 +140,18 @@ def test_a_file_that_is_no_model_is_told(tmp_path: Path, text: str) -> None:
 
 
 def test_a_model_with_a_broken_weight_is_refused(tmp_path: Path) -> None:
-    body = weights().body
-    for broken in ({**body, "bias": [math.nan] * 5}, {**body, "own": body["own"][1:]}, {**body, "out": [[1.0]]}):
-        (tmp_path / "model.json").write_text(json.dumps(broken))
+    whole, body = body_of([], ()), weights().body
+    for broken in (
+        [],
+        [{**body, "words_bias": [math.nan] * 4}],
+        [{**body, "layers": body["layers"][1:]}],
+        [{**body, "out": [[1.0]]}],
+    ):
+        (tmp_path / "model.json").write_text(json.dumps({**whole, "members": broken}))
         with pytest.raises(UsageError):
             read_selector(tmp_path / "model.json")
 
 
 def test_likeness_of_statements_ignores_the_plan() -> None:
-    class One:
-        profile = Profile(Counter({"a/b": 2}), plan_of_kind(0, 1))
-        rules = ()
-
-    class Two(One):
-        profile = Profile(Counter({"a/b": 1, "a/c": 1}), plan_of_kind(1, 1))
-
     scores = Structural().scores(Profile(Counter({"a/b": 2}), plan_of_kind(1, 1)), [One(), Two()])
     assert scores == [1.0, pytest.approx(1 / 3)]

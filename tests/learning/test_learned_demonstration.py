@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from rewriter.candidates.base import Budget
 from rewriter.candidates.model import Demonstration, Knowledge, Terms, strategies
 from rewriter.candidates.model.features import WIDTH, Profile
-from rewriter.candidates.model.selector import Learned, Selector, Structural, Weights
+from rewriter.candidates.model.selector import Layer, Learned, Selector, Structural, Weights, body_of
 from rewriter.engines import Postgres
 from rewriter.errors import UsageError
 from rewriter.llm import Endpoint, InMemory, Limit, Model, Purse
@@ -38,12 +38,11 @@ def server() -> Iterator[ScriptedServer]:
     running.close()
 
 
-def counting(word: str) -> Weights:
+def counting(word: str) -> Learned:
     """A model that looks at nothing but how often a word occurs."""
-    wide = [[1.0], [0.0]]
-    return Weights(
-        (word,), [[0.0] * WIDTH], [[0.0]], [0.0], wide, [0.0, 1.0], [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]], {}
-    )
+    blind = Layer([[0.0] * WIDTH], [[0.0] * WIDTH], [0.0])
+    out = [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    return Learned([Weights((word,), (blind,), [[1.0], [0.0]], [0.0, 1.0], out, {})])
 
 
 def demonstration(sql: str, shape: dict[str, int], kind: int, applies: Sequence[str] = ()) -> Demonstration:
@@ -73,7 +72,7 @@ def test_the_model_is_shown_what_the_selector_chooses(shop: Postgres, server: Sc
     rule = "rule:subquery/scalar_aggregate_to_join"
     alike = demonstration("SELECT :looks_alike", {"Subquery/Select": 2, "Select/From": 2, "GT/Column": 1}, 0)
     helpful = demonstration("SELECT :same_rule", {"Union/Select": 5}, 1, [rule.removeprefix("rule:")])
-    for selector, expected in ((Structural(), "looks_alike"), (Learned(counting(rule)), "same_rule")):
+    for selector, expected in ((Structural(), "looks_alike"), (counting(rule), "same_rule")):
         knowledge = Knowledge(demonstrations=[alike, helpful], selector=selector)
         (first, *_) = prompts(server, shop, knowledge)
         assert f"SELECT :{expected}" in first
@@ -85,14 +84,14 @@ def test_the_model_is_shown_what_the_selector_chooses(shop: Postgres, server: Sc
 
 
 def test_without_demonstrations_none_is_shown() -> None:
-    for selector in (Structural(), Learned(counting("Select/From"))):
+    for selector in (Structural(), counting("Select/From")):
         assert Knowledge(selector=selector).demonstration(Profile(Counter())) is None
 
 
 OLD = {"sql": "SELECT :int_1", "shape": {"a/b": 2}, "rules": ["x/y"], "ratio": 3.0}
 
 
-@pytest.mark.parametrize("selector", [Structural(), Learned(counting("b"))])
+@pytest.mark.parametrize("selector", [Structural(), counting("b")])
 def test_demonstrations_of_earlier_versions_load_and_can_be_chosen(tmp_path: Path, selector: Selector) -> None:
     url = f"sqlite:///{tmp_path / 'store.sqlite'}"
     newer = demonstration("SELECT :int_2", {"a/c": 2}, 0, ["x/z"])
@@ -114,7 +113,7 @@ def test_the_setting_names_the_model(tmp_path: Path, server: ScriptedServer) -> 
     given = Settings.load().model_copy(
         update={"model": "m", "model_url": server.url, "store": store, "model_selector": file}
     )
-    file.write_text(json.dumps(counting("b").body))
+    file.write_text(json.dumps(body_of([member.weights for member in counting("b").members], ())))
     with model_sources(["llm_r2"], given, lambda reason: None) as (source,):
         assert isinstance(source.knowledge.selector, Learned)  # type: ignore[attr-defined]
     file.write_text("nothing")

@@ -32,7 +32,6 @@ def samples(count: int = 16) -> list[Sample]:
         good, bad = (CORRELATED, STAR) if kind == 0 else (STAR, CORRELATED)
         shape = Counter({"Select/From": 1, "And/EQ": 1 + pair, f"Select/Kind{pair}": 3})
         ratios = {good: 4.0 + pair, bad: 0.5}
-        made.append(
-            Sample(f"toy/{number}", f"toy/{number}", "toy", "postgres", 1.0, shape, plan_of_kind(kind, pair), (), ratios)
-        )
+        name, plan = f"toy/{number}", plan_of_kind(kind, pair)
+        made.append(Sample(name, name, "toy", "postgres", 1.0, shape, plan, (), ratios))
     return made

@@ -37,6 +37,7 @@ _CONDITIONS = ("filter", "index cond", "join filter", "group key")
 _STRATEGIES = ("hashed", "sorted", "mixed", "plain")
 OPERATORS = (*(name for name, _ in _OPERATORS), OTHER)
 WIDTH = len(OPERATORS) + len(_JOINS) + len(_PLACES) + len(_CONDITIONS) + len(_STRATEGIES) + 6
+OWN_COST = WIDTH - 4  # where a node's values have its own share of the plan's cost
 MOST_NODES = 2_000  # of a plan; the rest is not looked at
 
 

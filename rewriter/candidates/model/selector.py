@@ -1,9 +1,10 @@
 """Chooses the demonstration to show beside a query: by structural likeness, or by a trained encoder of plans.
 
-The encoder is evaluated here in plain Python; ``rewriter.learning`` trains it. Its form: a recursive network over the
-plan (each node from its own values and the mean of its inputs, so the order of inputs does not count), the root and the
-maximum over all nodes beside the counted constructs of the statement, projected to one vector of length 1. A
-demonstration's vector holds its rules too: two queries may be alike where one's rules do nothing for the other.
+The encoder is evaluated here in plain Python; ``rewriter.learning`` trains it. Its form: a tree convolution over the plan
+(as in Bao, R. Marcus et al., SIGMOD 2021; each node from its own values and the mean of its inputs, so that their order
+does not count), the maximum and the mean by cost over all nodes beside the counted constructs of the statement, projected
+to one vector of length 1. A demonstration's vector holds its rules too, because what is asked is whether these rules
+would help the query, and queries may be alike of which one gains by a rule and the other does not.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rewriter.candidates.model.features import WIDTH, Node, Profile, counted, nodes_of, words_of
+from rewriter.candidates.model.features import OWN_COST, WIDTH, Node, Profile, counted, nodes_of, words_of
 from rewriter.errors import UsageError
 
 VERSION = 1
 LARGEST = 2_000_000  # bytes of a model file
+LEAST_SHARE = 1e-3  # of a node, so that a plan without estimates has a mean
 Vector = Sequence[float]
 Matrix = Sequence[Vector]
 
@@ -54,96 +56,164 @@ def likeness(one: Counter[str], two: Counter[str]) -> float:
     return (one & two).total() / either if either else 1.0
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Of the encoder. ``own`` (hidden x WIDTH), ``inputs`` (hidden x hidden) and ``bias`` make a node; ``words`` (wide
-    x vocabulary) and ``words_bias`` the statement's part; ``out`` (size x (2 hidden + wide)) the vector of the query;
-    ``rules`` (rule to size values) is added for a demonstration."""
+def applicable(rules: Sequence[str], applies: Sequence[str]) -> float:
+    """The share of the rules that apply."""
+    return sum(rule in applies for rule in rules) / len(rules) if rules else 0.0
 
-    vocabulary: tuple[str, ...]
+
+@dataclass(frozen=True)
+class Layer:
+    """Of the convolution: a node is made from its ``own`` values and the mean of its ``inputs``' (hidden x values
+    each)."""
+
     own: Matrix
     inputs: Matrix
     bias: Vector
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the encoder. ``layers`` read the plan, ``words`` (wide x vocabulary) and ``words_bias`` the statement; ``out``
+    (size x (2 hidden + wide)) makes the vector of the query, and ``rules`` (size values each) are added for a
+    demonstration. ``alike`` and ``apply``: how much the likeness of statements and the share of rules that apply count
+    beside the cosine."""
+
+    vocabulary: tuple[str, ...]
+    layers: tuple[Layer, ...]
     words: Matrix
     words_bias: Vector
     out: Matrix
     rules: Mapping[str, Vector]
+    alike: float = 0.0
+    apply: float = 0.0
 
     @property
     def body(self) -> dict[str, Any]:
         """As plain data; ``of`` reads it back."""
         return {
-            "version": VERSION,
-            "width": WIDTH,
             "vocabulary": list(self.vocabulary),
-            "own": _rounded(self.own),
-            "inputs": _rounded(self.inputs),
-            "bias": _rounded([self.bias])[0],
+            "layers": [
+                {"own": _rounded(layer.own), "inputs": _rounded(layer.inputs), "bias": _rounded([layer.bias])[0]}
+                for layer in self.layers
+            ],
             "words": _rounded(self.words),
             "words_bias": _rounded([self.words_bias])[0],
             "out": _rounded(self.out),
             "rules": {name: _rounded([values])[0] for name, values in self.rules.items()},
+            "alike": round(self.alike, 5),
+            "apply": round(self.apply, 5),
         }
 
     @staticmethod
     def of(body: Mapping[str, Any]) -> Weights:
         """Raises KeyError, TypeError, ValueError for what is no such data."""
-        if body["version"] != VERSION or body["width"] != WIDTH:
-            raise ValueError("another version's model")
-        hidden, wide, size = len(body["bias"]), len(body["words_bias"]), len(body["out"])
+        wide, size = len(body["words_bias"]), len(body["out"])
         vocabulary = tuple(map(str, body["vocabulary"]))
+        layers: list[Layer] = []
+        hidden = WIDTH
+        for layer in body["layers"]:
+            columns, hidden = hidden, len(layer["bias"])
+            own, inputs = (_matrix(layer[name], hidden, columns) for name in ("own", "inputs"))
+            layers.append(Layer(own, inputs, _vector(layer["bias"], hidden)))
         return Weights(
             vocabulary,
-            _matrix(body["own"], hidden, WIDTH),
-            _matrix(body["inputs"], hidden, hidden),
-            _vector(body["bias"], hidden),
+            tuple(layers),
             _matrix(body["words"], wide, len(vocabulary)),
             _vector(body["words_bias"], wide),
             _matrix(body["out"], size, 2 * hidden + wide),
             {str(name): _vector(values, size) for name, values in body["rules"].items()},
+            *_vector([body["alike"], body["apply"]], 2),
         )
 
 
 class Learned:
-    """By a trained encoder: the cosine of the query's vector and the demonstration's. ``templates``: what it was
-    trained on, so that nobody evaluates it on that."""
+    """By trained encoders: the mean of what each of ``members`` (trained alike, from different starts) makes of the
+    query's and the demonstration's vectors. ``templates``: what they were trained on, so that nobody evaluates them on
+    that."""
 
-    def __init__(self, weights: Weights, templates: Iterable[str] = ()) -> None:
-        self.weights = weights
+    def __init__(self, members: Sequence[Weights], templates: Iterable[str] = ()) -> None:
+        self.members = [Encoder(weights) for weights in members]
         self.templates = frozenset(templates)
 
     def scores(self, query: Profile, pool: Sequence[Shown]) -> list[float]:
-        mine = self.vector(query)
-        return [_dot(mine, self.vector(one.profile, one.rules)) for one in pool]
+        scores = [member.scores(query, pool) for member in self.members]
+        return [sum(each) / len(each) for each in zip(*scores, strict=True)]
+
+
+class Encoder:
+    """One member: the cosine of the vectors, and beside it how alike the statements are and how many of the
+    demonstration's rules apply."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self._shown: dict[int, tuple[Shown, list[float]]] = {}
+
+    def scores(self, query: Profile, pool: Sequence[Shown]) -> list[float]:
+        weights, mine = self.weights, self.vector(query)
+        return [
+            _dot(mine, self._of(one))
+            + weights.alike * likeness(query.shape, one.profile.shape)
+            + weights.apply * applicable(one.rules, query.applies)
+            for one in pool
+        ]
+
+    def _of(self, one: Shown) -> list[float]:
+        """The vector of a demonstration, computed once; the demonstration is kept so that its id stays its own."""
+        known = self._shown.get(id(one))
+        if known is None:
+            known = self._shown[id(one)] = one, self.vector(one.profile, one.rules)
+        return known[1]
 
     def vector(self, profile: Profile, rules: Iterable[str] = ()) -> list[float]:
         """The vector of a query or, with the rules that rewrote it, of a demonstration; its length is 1."""
         weights = self.weights
-        hidden = self._hidden(nodes_of(profile.plan))
-        size = len(weights.bias)
-        root = hidden[-1] if hidden else [0.0] * size
+        nodes = nodes_of(profile.plan)
+        hidden = self._hidden(nodes)
+        size = len(weights.layers[-1].bias)
         most = [max(values) for values in zip(*hidden, strict=True)] if hidden else [0.0] * size
+        # What takes the time counts most.
+        shares = [node.values[OWN_COST] + LEAST_SHARE for node in nodes]
+        whole = sum(shares)
+        mean = [_dot(shares, values) / whole for values in zip(*hidden, strict=True)] if hidden else [0.0] * size
         counts = counted(words_of(profile), weights.vocabulary)
         wide = [math.tanh(_dot(row, counts) + add) for row, add in zip(weights.words, weights.words_bias, strict=True)]
-        joined = [*root, *most, *wide]
+        joined = [*most, *mean, *wide]
         made = [_dot(row, joined) for row in weights.out]
         for rule in dict.fromkeys(rules):
             made = [one + more for one, more in zip(made, weights.rules.get(rule, [0.0] * len(made)), strict=True)]
         length = math.sqrt(_dot(made, made)) or 1.0
         return [value / length for value in made]
 
-    def _hidden(self, nodes: Sequence[Node]) -> list[list[float]]:
-        weights = self.weights
-        hidden: list[list[float]] = []
-        for node in nodes:
-            made = [_dot(row, node.values) + add for row, add in zip(weights.own, weights.bias, strict=True)]
-            if node.inputs:
-                below = [
-                    sum(values) / len(node.inputs) for values in zip(*(hidden[at] for at in node.inputs), strict=True)
-                ]
-                made = [value + _dot(row, below) for value, row in zip(made, weights.inputs, strict=True)]
-            hidden.append([math.tanh(value) for value in made])
+    def _hidden(self, nodes: Sequence[Node]) -> list[Vector]:
+        hidden: list[Vector] = [node.values for node in nodes]
+        for layer in self.weights.layers:
+            hidden = [_convolved(layer, hidden, at, node.inputs) for at, node in enumerate(nodes)]
         return hidden
+
+
+def _convolved(layer: Layer, hidden: Sequence[Vector], at: int, inputs: Sequence[int]) -> list[float]:
+    made = [_dot(row, hidden[at]) + add for row, add in zip(layer.own, layer.bias, strict=True)]
+    if inputs:
+        below = [sum(values) / len(inputs) for values in zip(*(hidden[one] for one in inputs), strict=True)]
+        made = [value + _dot(row, below) for value, row in zip(made, layer.inputs, strict=True)]
+    return [math.tanh(value) for value in made]
+
+
+def body_of(members: Sequence[Weights], templates: Iterable[str]) -> dict[str, Any]:
+    """A model as plain data; ``learned_of`` reads it back."""
+    return {
+        "version": VERSION,
+        "width": WIDTH,
+        "templates": sorted(set(templates)),
+        "members": [weights.body for weights in members],
+    }
+
+
+def learned_of(body: Mapping[str, Any]) -> Learned:
+    """Raises KeyError, TypeError, ValueError for what is no model of this version."""
+    if body["version"] != VERSION or body["width"] != WIDTH or not body["members"]:
+        raise ValueError("another version's model")
+    return Learned([Weights.of(member) for member in body["members"]], map(str, body["templates"]))
 
 
 def read_selector(path: Path) -> Learned:
@@ -151,8 +221,7 @@ def read_selector(path: Path) -> Learned:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("too large")
-        body = json.loads(path.read_text(encoding="utf-8"))
-        return Learned(Weights.of(body), map(str, body.get("templates", ())))
+        return learned_of(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"cannot read the selector {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
