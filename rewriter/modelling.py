@@ -10,7 +10,7 @@ from typing import Any
 from rewriter.candidates.base import CandidateSource
 from rewriter.candidates.model import Demonstration, Knowledge, Terms, strategies
 from rewriter.candidates.model.knowledge import Learnt, LearntRule, Lesson
-from rewriter.candidates.model.selector import read_selector
+from rewriter.candidates.model.selector import packaged, read_selector
 from rewriter.errors import ModelError, StoreError, UsageError
 from rewriter.llm import Capabilities, Endpoint, Exchange, Limit, Model, Prices, Purse
 from rewriter.llm.exchanges import Mode
@@ -94,8 +94,8 @@ def model_sources(
     with opened(settings, mode) as (model, records):
         terms = Terms(model, settings.model_mask_names, settings.model_seconds, told)
         knowledge = knowledge_of(records)
-        if settings.model_selector is not None:
-            knowledge.selector = read_selector(settings.model_selector)
+        own = settings.model_selector
+        knowledge.selector = read_selector(own) if own is not None else packaged()
         sources = strategies(names, terms, knowledge)
         if mode is not Mode.REPLAY and records.capabilities(model.endpoint.base_url, model.endpoint.model) is None:
             try:

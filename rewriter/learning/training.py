@@ -25,8 +25,11 @@ LAYERS = 2  # of the convolution: a node sees its inputs and theirs
 @dataclass(frozen=True)
 class Recipe:
     """``hidden``, ``wide``, ``size``: of the encoder. ``steps`` in all ``stages`` together. ``sharpness``: how much
-    a difference of similarity counts. ``faster``: times from which a rewrite is a positive. ``seen_in``: templates that
-    must have a word for it to be in the vocabulary. ``drop``: share of inputs left out at each step."""
+    a difference of scores counts. A demonstration counts as a positive by how near it comes to the best one for the
+    query: a third where it is ``near`` (log2 of times) behind. ``faster``: times that the best must be before the worst
+    for a query to teach anything. ``seen_in``: templates that must have a word for it to be in the vocabulary.
+    ``drop``: share of inputs left out at each step. ``alike``, ``apply``: where these weights start. ``members``:
+    encoders trained from different starts."""
 
     hidden: int = 24
     wide: int = 24
@@ -41,8 +44,6 @@ class Recipe:
     seen_in: int = 4
     drop: float = 0.2
     members: int = 3
-    rules: bool = True
-    expected: float = 0.0
     alike: float = 1.0
     apply: float = 0.5
     seed: int = 0
@@ -162,7 +163,7 @@ class Training:
             "words": made(wide, len(self.vocabulary), 2.0),
             "words_bias": torch.zeros(wide, requires_grad=True),
             "out": made(size, 2 * hidden + wide),
-            "rules": made(len(self.rules), size, 0.3) if recipe.rules else torch.zeros(len(self.rules), size),
+            "rules": made(len(self.rules), size, 0.3),
             "alike": torch.tensor(recipe.alike, requires_grad=True),
             "apply": torch.tensor(recipe.apply, requires_grad=True),
         }
@@ -227,9 +228,7 @@ class Training:
         good = torch.logsumexp(scores + torch.log(worth.clamp(min=1e-12)), dim=1)
         mean = _mean(gains, known)
         weight = (best.squeeze(1) - mean).clamp(0.1, 2.0)
-        contrast = torch.logsumexp(scores, dim=1) - good
-        missed = best.squeeze(1) - (torch.softmax(scores, dim=1) * gains).sum(dim=1)
-        return (weight * contrast).sum() / weight.sum() + self.recipe.expected * missed.mean()
+        return (weight * (torch.logsumexp(scores, dim=1) - good)).sum() / weight.sum()
 
     def _easiest(self, count: int) -> Any:
         """The ``count`` anchors that the model tells good from bad for with most confidence (LLM-R2, section 4.3)."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,16 @@ from pydantic import SecretStr
 from rewriter.candidates.base import Budget
 from rewriter.candidates.model import Demonstration, Knowledge, Terms, strategies
 from rewriter.candidates.model.features import WIDTH, Profile
-from rewriter.candidates.model.selector import Layer, Learned, Selector, Structural, Weights, body_of
+from rewriter.candidates.model.selector import (
+    PACKAGED,
+    Layer,
+    Learned,
+    Selector,
+    Structural,
+    Weights,
+    body_of,
+    packaged,
+)
 from rewriter.engines import Postgres
 from rewriter.errors import UsageError
 from rewriter.llm import Endpoint, InMemory, Limit, Model, Purse
@@ -24,6 +34,7 @@ from rewriter.parse import parse
 from rewriter.records import Feedback
 from rewriter.settings import Settings
 from rewriter.store import Store
+from rules.discovery import discover
 from rules.facts import Facts
 from tests.learning.toy import plan_of_kind
 from tests.shop import SLOW
@@ -105,6 +116,18 @@ def test_demonstrations_of_earlier_versions_load_and_can_be_chosen(tmp_path: Pat
     chosen = knowledge.demonstration(Profile(Counter({"a/b": 2}), plan_of_kind(1, 1)))
     assert chosen is not None
     assert chosen.sql == "SELECT :int_1"
+
+
+def test_the_package_has_a_model_and_uses_it(tmp_path: Path, server: ScriptedServer) -> None:
+    store = SecretStr(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    given = Settings.load().model_copy(update={"model": "m", "model_url": server.url, "store": store})
+    with model_sources(["llm_r2"], given, lambda reason: None) as (source,):
+        assert source.knowledge.selector is packaged()  # type: ignore[attr-defined]
+    assert (files("rewriter.candidates.model") / PACKAGED).stat().st_size < 500_000  # type: ignore[attr-defined]
+    known = {document.name for document in discover()}
+    for member in packaged().members:
+        assert set(member.weights.rules) <= known
+        assert {word.removeprefix("rule:") for word in member.weights.vocabulary if word[:5] == "rule:"} <= known
 
 
 def test_the_setting_names_the_model(tmp_path: Path, server: ScriptedServer) -> None:

@@ -1,10 +1,10 @@
 """Chooses the demonstration to show beside a query: by structural likeness, or by a trained encoder of plans.
 
-The encoder is evaluated here in plain Python; ``rewriter.learning`` trains it. Its form: a tree convolution over the plan
-(as in Bao, R. Marcus et al., SIGMOD 2021; each node from its own values and the mean of its inputs, so that their order
-does not count), the maximum and the mean by cost over all nodes beside the counted constructs of the statement, projected
-to one vector of length 1. A demonstration's vector holds its rules too, because what is asked is whether these rules
-would help the query, and queries may be alike of which one gains by a rule and the other does not.
+The encoder is evaluated here in plain Python; ``rewriter.learning`` trains it. Its form: a tree convolution over the
+plan (as in Bao, R. Marcus et al., SIGMOD 2021; each node from its own values and the mean of its inputs, so that their
+order does not count), the maximum and the mean by cost over all nodes beside the counted constructs of the statement,
+projected to one vector of length 1. A demonstration's vector holds its rules too, because what is asked is whether
+these rules would help the query, and queries may be alike of which one gains by a rule and the other does not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +23,7 @@ from rewriter.candidates.model.features import OWN_COST, WIDTH, Node, Profile, c
 from rewriter.errors import UsageError
 
 VERSION = 1
+PACKAGED = "selector.json"
 LARGEST = 2_000_000  # bytes of a model file
 LEAST_SHARE = 1e-3  # of a node, so that a plan without estimates has a mean
 Vector = Sequence[float]
@@ -228,6 +231,12 @@ def read_selector(path: Path) -> Learned:
         raise UsageError(
             f"{path} is no selector of this version", hint="rewriter llm selector train makes one"
         ) from None
+
+
+@cache
+def packaged() -> Learned:
+    """The model of this version, trained and evaluated by ``rewriter llm selector`` on TPC-H, TPC-DS and JOB."""
+    return learned_of(json.loads((files(__package__) / PACKAGED).read_text(encoding="utf-8")))
 
 
 def _dot(one: Vector, two: Vector) -> float:
