@@ -14,8 +14,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
+from operator import mul
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,6 +118,8 @@ class Weights:
             columns, hidden = hidden, len(layer["bias"])
             own, inputs = (_matrix(layer[name], hidden, columns) for name in ("own", "inputs"))
             layers.append(Layer(own, inputs, _vector(layer["bias"], hidden)))
+        if not layers:
+            raise ValueError("no layers")
         return Weights(
             vocabulary,
             tuple(layers),
@@ -149,6 +151,9 @@ class Encoder:
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
+        # By column: most values of a node and most counts are 0, and their columns are passed over.
+        self._layers = [(_columns(layer.own), _columns(layer.inputs), layer.bias) for layer in weights.layers]
+        self._words, self._out = _columns(weights.words), _columns(weights.out)
         self._shown: dict[int, tuple[Shown, list[float]]] = {}
 
     def scores(self, query: Profile, pool: Sequence[Shown]) -> list[float]:
@@ -179,27 +184,40 @@ class Encoder:
         whole = sum(shares)
         mean = [_dot(shares, values) / whole for values in zip(*hidden, strict=True)] if hidden else [0.0] * size
         counts = counted(words_of(profile), weights.vocabulary)
-        wide = [math.tanh(_dot(row, counts) + add) for row, add in zip(weights.words, weights.words_bias, strict=True)]
-        joined = [*most, *mean, *wide]
-        made = [_dot(row, joined) for row in weights.out]
-        for rule in dict.fromkeys(rules):
-            made = [one + more for one, more in zip(made, weights.rules.get(rule, [0.0] * len(made)), strict=True)]
+        wide = map(math.tanh, _added(weights.words_bias, self._words, counts))
+        made = _added([0.0] * len(weights.out), self._out, [*most, *mean, *wide])
+        own = [weights.rules[rule] for rule in dict.fromkeys(rules) if rule in weights.rules]
+        made = _added(made, own, [1.0] * len(own))
         length = math.sqrt(_dot(made, made)) or 1.0
         return [value / length for value in made]
 
     def _hidden(self, nodes: Sequence[Node]) -> list[Vector]:
         hidden: list[Vector] = [node.values for node in nodes]
-        for layer in self.weights.layers:
-            hidden = [_convolved(layer, hidden, at, node.inputs) for at, node in enumerate(nodes)]
+        for own, inputs, bias in self._layers:
+            below = [_mean([hidden[at] for at in node.inputs]) for node in nodes]
+            hidden = [
+                [math.tanh(value) for value in _added(_added(bias, own, mine), inputs, theirs)]
+                for mine, theirs in zip(hidden, below, strict=True)
+            ]
         return hidden
 
 
-def _convolved(layer: Layer, hidden: Sequence[Vector], at: int, inputs: Sequence[int]) -> list[float]:
-    made = [_dot(row, hidden[at]) + add for row, add in zip(layer.own, layer.bias, strict=True)]
-    if inputs:
-        below = [sum(values) / len(inputs) for values in zip(*(hidden[one] for one in inputs), strict=True)]
-        made = [value + _dot(row, below) for value, row in zip(made, layer.inputs, strict=True)]
-    return [math.tanh(value) for value in made]
+def _mean(vectors: Sequence[Vector]) -> list[float]:
+    """Empty of none."""
+    return [sum(values) / len(vectors) for values in zip(*vectors, strict=True)]
+
+
+def _columns(matrix: Matrix) -> list[Vector]:
+    return list(zip(*matrix, strict=True))
+
+
+def _added(start: Vector, columns: Sequence[Vector], values: Sequence[float]) -> Vector:
+    """``start`` and the matrix of ``columns`` times ``values``; no values count as zeros."""
+    made = start
+    for column, value in zip(columns, values, strict=False):
+        if value:
+            made = [one + value * more for one, more in zip(made, column, strict=True)]
+    return made
 
 
 def body_of(members: Sequence[Weights], templates: Iterable[str]) -> dict[str, Any]:
@@ -233,14 +251,14 @@ def read_selector(path: Path) -> Learned:
         ) from None
 
 
-@cache
 def packaged() -> Learned:
-    """The model of this version, trained and evaluated by ``rewriter llm selector`` on TPC-H, TPC-DS and JOB."""
+    """The model of this version, read anew (it keeps what it has seen); ``rewriter llm selector`` has trained it on
+    TPC-H, TPC-DS and JOB."""
     return learned_of(json.loads((files(__package__) / PACKAGED).read_text(encoding="utf-8")))
 
 
 def _dot(one: Vector, two: Vector) -> float:
-    return math.sumprod(one, two) if hasattr(math, "sumprod") else sum(map(float.__mul__, one, two))
+    return float(sum(map(mul, one, two)))
 
 
 def _rounded(matrix: Matrix) -> list[list[float]]:
