@@ -165,6 +165,7 @@ def _data(done: Evaluation) -> dict[str, Any]:
         "folds": [sorted(fold) for fold in done.folds],
         "all": part(done.outcomes),
         "improvable": part(done.improvable),
+        "outcomes": [asdict(one) for one in done.outcomes],
     }
 
 

@@ -59,6 +59,7 @@ def test_a_saved_model_is_evaluated_without_torch(file: Path, tmp_path: Path, mo
     told = json.loads(text)
     assert told["all"]["queries"] == 6
     assert told["all"]["methods"]["oracle"]["helped"]["mean"] == 1.0
+    assert {one["template"] for one in told["outcomes"]} == {f"toy/{at}" for at in range(2, 8)}
     code, table, _ = run("evaluate", str(file), "--model", str(model))
     assert code == 0
     assert "6 held-out queries of 6 templates" in table
