@@ -56,8 +56,10 @@ serve: $(STAMP) ## Serve API and console on port 8000 (REWRITER_TARGET names the
 	@if [ -z "$$REWRITER_TARGET" ]; then $(BIN)/python -m tpc load --suite ds --scale 0.1; fi
 	@REWRITER_TARGET="$${REWRITER_TARGET:-embedded:?dbname=tpcds_0_1}" $(BIN)/python -m rewriter serve --port 8000
 
+# Not learn: torch from the index brings gigabytes for graphics cards, and only training needs it.
+LOCKED := postgres tpc console cluster dev
 lock: ## Make requirements.lock anew (needs uv)
-	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	@uv pip compile pyproject.toml $(addprefix --extra ,$(LOCKED)) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet -o requirements.lock
 
 clean: ## Remove what the targets made

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from rewriter.candidates.base import CandidateSource
 from rewriter.candidates.model.conversation import Strategy
+from rewriter.cli_selector import selector_app
 from rewriter.cli_support import fail_softly, read_text, talk, write, write_json
 from rewriter.errors import StoreError, UsageError
 from rewriter.llm import Purse
@@ -24,6 +25,7 @@ from rewriter.settings import Settings
 llm_app = typer.Typer(
     help="The language model: what an endpoint can do, and a scripted one for trying out.", no_args_is_help=True
 )
+llm_app.add_typer(selector_app, name="selector")
 
 BaseUrlOption = Annotated[
     str | None,

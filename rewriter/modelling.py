@@ -10,6 +10,7 @@ from typing import Any
 from rewriter.candidates.base import CandidateSource
 from rewriter.candidates.model import Demonstration, Knowledge, Terms, strategies
 from rewriter.candidates.model.knowledge import Learnt, LearntRule, Lesson
+from rewriter.candidates.model.selector import packaged, read_selector
 from rewriter.errors import ModelError, StoreError, UsageError
 from rewriter.llm import Capabilities, Endpoint, Exchange, Limit, Model, Prices, Purse
 from rewriter.llm.exchanges import Mode
@@ -115,7 +116,10 @@ def model_sources(
     endpoint that was never probed is probed first. Raises UsageError, StoreError."""
     with opened(settings, mode, payer) as (model, records):
         terms = Terms(model, settings.model_mask_names, settings.model_seconds, told)
-        sources = strategies(names, terms, knowledge_of(records))
+        knowledge = knowledge_of(records)
+        own = settings.model_selector
+        knowledge.selector = read_selector(own) if own is not None else packaged()
+        sources = strategies(names, terms, knowledge)
         if mode is not Mode.REPLAY and records.capabilities(model.endpoint.base_url, model.endpoint.model) is None:
             try:
                 _remember(records, model.endpoint, probe(model).capabilities)

@@ -24,7 +24,8 @@ from rewriter.records import Event, Report
 from rewriter.report import to_html_index
 from tpc import catalogue, hammer, log_mix, logs, mutation, pairs
 from tpc.data import query_texts, workload_texts
-from tpc.load import load, target_for
+from tpc.job import load_job
+from tpc.load import embedded_database, load, target_for
 from tpc.outcome import Outcome
 from tpc.run import RunPolicy, run
 from tpc.source import Tell
@@ -84,6 +85,38 @@ def query_command(
         texts = dict(_picked(query_texts(_suite(suite)), name))
         for text in texts.values():
             write(json.dumps({"sql": text, "effort": "quick"}) if as_json else text)
+
+
+@app.command("job")
+def job_command(
+    folder: Annotated[Path, typer.Argument(help="folder with schema.sql, index.sql and queries/")],
+    target: TargetOption = "embedded:",
+) -> None:
+    """Make the Join Order Benchmark's tables in a Postgres database, with invented rows."""
+    with fail_softly(), _loading() as tell:
+        if target.startswith("embedded:"):
+            target = embedded_database(target if "?dbname=" in target else f"{target}?dbname=job")
+        elif not target.startswith(("postgresql://", "postgres://")):
+            raise UsageError("the tables are made in postgresql:// and embedded: targets")
+        # The engine's own way in speaks of a server that does not answer without naming the password.
+        with contextlib.closing(connect(target)):
+            pass
+        load_job(folder, target, tell)
+
+
+@app.command("texts")
+def texts_command(
+    folder: Annotated[Path, typer.Argument(help="folder to write to; made if it is not there")],
+    suite: SuiteOption = "ds",
+) -> None:
+    """Write a suite's queries to a folder, one file each."""
+    with fail_softly():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in query_texts(_suite(suite)).items():
+                (folder / f"{name}.sql").write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def _load(suite: Suite, scale: float, target: str) -> None:
