@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from click.testing import Result
@@ -179,6 +181,29 @@ def test_an_interruption_tells_what_is_done_and_goes_on(log: Path, shop_url: str
     again = batch(str(log), "--target", shop_url, "--out", str(out), "--since-last")
     assert again["outcomes"]["known"] == 1  # type: ignore[index]
     assert (out / "positions.json").exists()
+
+
+@pytest.mark.slow
+def test_an_interruption_while_reading_ends_the_readers(tmp_path: Path) -> None:
+    """Also where only the first process hears of it, as from ``kill -INT``."""
+    log = tmp_path / "postgresql.log"
+    with log.open("w") as file:
+        for _ in range(5):
+            file.write(line(0.001, "SELECT id FROM sale WHERE id = 1") * 100_000)
+    reader = "import sys, rewriter.cli; print('ready', file=sys.stderr, flush=True); rewriter.cli.main()"
+    command = [sys.executable, "-c", reader, "batch", str(log), "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "ready\n"
+        until = time.monotonic() + 60
+        while len(psutil.Process(running.pid).children()) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        readers = psutil.Process(running.pid).children()
+        assert len(readers) >= 2
+        os.kill(running.pid, signal.SIGINT)
+        assert running.wait(60) == 130
+        assert "Traceback" not in running.stderr.read()
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in readers)
 
 
 def test_bad_statements_are_told_and_the_others_done(shop: Postgres, own_store: str) -> None:

@@ -99,12 +99,14 @@ def _results(task: _Task, parts: list[_Part], jobs: int, *, alone: bool) -> Iter
             yield task.work(part, alone)
         return
     context = multiprocessing.get_context("spawn")
+    before = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context, initializer=_end_when_interrupted) as pool:
         try:
             for future in as_completed([pool.submit(task.work, part, alone) for part in parts]):
                 yield future.result()
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except KeyboardInterrupt:  # where only this process heard of it, nobody waits for the others to end
+            for reader in set(multiprocessing.active_children()) - before:
+                reader.terminate()
             raise
         except BrokenProcessPool:
             raise InputError(
