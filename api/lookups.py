@@ -8,6 +8,7 @@ catalog that has changed takes back all evidence that rested on the old one firs
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -55,7 +56,7 @@ class _Target:
     usable: dict[str, Usable] = field(default_factory=dict)
     shapes: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    keys: OrderedDict[str, tuple[str, str]] = field(default_factory=OrderedDict)
+    keys: OrderedDict[bytes, tuple[str, str]] = field(default_factory=OrderedDict)
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,13 @@ class Lookups:
         target = self._current(tenant, name)
         if not target.record.enabled:
             return Answer(None, None, enabled=False)
-        keys = target.keys.get(sql)
+        text = hashlib.sha256(sql.encode()).digest()  # statements may be long, and many are remembered
+        keys = target.keys.get(text)
         if keys is None:
             query = parse(sql, target.seen.catalog)
             keys = exact_key(query), query.rewrite_key
             with target.lock:
-                target.keys[sql] = keys
+                target.keys[text] = keys
                 while len(target.keys) > REMEMBERED:
                     target.keys.popitem(last=False)
         exact, shape = keys

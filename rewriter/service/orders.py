@@ -15,7 +15,9 @@ from rewriter.records import VerdictKind
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", examples=["orders-production"])]
 Statement = Annotated[str, Field(min_length=1, max_length=262_144, examples=["SELECT count(*) FROM orders"])]
 Strategy = Literal["plain", "genrewrite", "lithe", "llm_r2"]
-ParameterValue = None | bool | int | float | Annotated[str, Field(max_length=65_536)]
+ParameterValue = (
+    None | bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=65_536)]
+)
 
 
 class Order(BaseModel):

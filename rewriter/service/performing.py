@@ -111,7 +111,7 @@ class Performer:
         return lambda _: {"result": body}
 
     def _batch(self, job: JobRecord, order: BatchOrder, progress: Progress) -> Ending:
-        path = self._log(order)
+        path = self._log(order, job.tenant)
         progress(Event("read", "reading the log"))
         options = Options(prefix=order.prefix, dialect=order.dialect)
         gathered = gather([path], order.dialect, options, jobs=READERS)
@@ -149,7 +149,7 @@ class Performer:
 
         return ending
 
-    def _log(self, order: BatchOrder) -> Path:
+    def _log(self, order: BatchOrder, tenant: str) -> Path:
         if order.upload is not None:
             path = self.settings.state_directory / "uploads" / order.upload
             if not path.is_file():
@@ -157,7 +157,7 @@ class Performer:
             return path
         if order.path is None:
             raise UsageError("a batch needs an uploaded log or a path")
-        return inside(order.path, self.settings)
+        return inside(order.path, self.settings, tenant)
 
     def _experience(self, tenant: str) -> Experience:
         own = {key: Record(*numbers) for key, numbers in self.store.rule_trials(tenant=tenant).items()}

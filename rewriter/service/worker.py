@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from rewriter.errors import RewriterError, StoreError
+from rewriter.errors import RewriterError, StoreError, place_of
 from rewriter.records import Event
 from rewriter.service.performing import Performer, waits
 from rewriter.service.targets import check, reason_of
@@ -103,7 +103,8 @@ class Worker:
         except RewriterError as error:
             self._failed(job, error)
         except Exception as error:  # whatever a job does, the worker goes on
-            log.exception("job %s failed", job.id)
+            # Not its text, which may quote SQL: the type and the place are enough to find it.
+            log.error("job %s failed: %s at %s", job.id, type(error).__name__, place_of(error))
             body = {"code": "internal", "detail": type(error).__name__, "hint": "report what the worker's log says"}
             self.queue.end(job, FAILED, lambda _: {"problem": body})
 
