@@ -34,6 +34,7 @@ class House:
     settings: Settings
     store: Store
     keys: dict[str, str]
+    client: httpx2.Client
 
     def call(
         self, method: str, path: str, body: Any = None, *, key: str | None = "admin", **more: Any
@@ -44,7 +45,7 @@ class House:
             headers["Authorization"] = f"Bearer {self.keys.get(key, key)}"
         if body is not None:
             more["json"] = body
-        return httpx2.request(method, self.base + path, headers=headers, timeout=60, **more)
+        return self.client.request(method, path, headers=headers, **more)
 
     def make_key(self, name: str, role: str, tenant: str, **more: Any) -> str:
         key, record = new_key(tenant, name, role, "tests", **more)
@@ -56,7 +57,7 @@ class House:
 @contextlib.contextmanager
 def served(settings: Settings, *, worker: bool = True) -> Iterator[House]:
     app = create_app(settings)
-    with socket.socket() as listener:
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
@@ -74,7 +75,9 @@ def served(settings: Settings, *, worker: bool = True) -> Iterator[House]:
                 working = threading.Thread(target=Worker(settings, stop).run, daemon=True)
                 working.start()
             store = Store(settings.store_url)
-            house = House(f"http://127.0.0.1:{listener.getsockname()[1]}", app, settings, store, {"admin": ADMIN})
+            base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            client = stack.enter_context(httpx2.Client(base_url=base, timeout=60))
+            house = House(base, app, settings, store, {"admin": ADMIN}, client)
             for role in ("viewer", "operator"):
                 house.make_key(role, role, "default")
             house.make_key("second admin", "admin", "default")
