@@ -9,4 +9,4 @@ COPY tpc tpc
 RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --create-home rewriter
 USER rewriter
 EXPOSE 8000
-CMD ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["rewriter", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soundness test-duckdb2 check bench serve lock clean
+.PHONY: help demo test test-all test-long soundness test-duckdb2 check bench serve lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +23,13 @@ demo: $(STAMP) ## Rewrite slow TPC-DS queries on an embedded Postgres and write 
 	@$(BIN)/python -m tpc demo --html out/demo.html
 
 test: $(STAMP) ## Run the fast tests
-	@$(PYTEST) -n 2 -m "not slow"
+	@$(PYTEST) -n 2 -m "not slow and not long"
 
-test-all: $(STAMP) ## Run all tests, the slow ones too
-	@$(PYTEST) -n 2
+test-all: $(STAMP) ## Run the slow tests too, as CI does
+	@$(PYTEST) -n 2 -m "not long"
+
+test-long: $(STAMP) ## Run the tests that are too long for CI: faults, workers, days of a browser
+	@$(PYTEST) -n 2 -m long
 
 soundness: $(STAMP) ## Hammer every rule with 2,000 combinations of query and database (half an hour)
 	@REWRITER_SOUNDNESS=$${REWRITER_SOUNDNESS:-2000} $(PYTEST) -n 2 -o timeout=1800 tests/rules/soundness
@@ -46,8 +49,9 @@ bench: $(STAMP) ## Run TPC-DS at scale 1 on the embedded Postgres (about an hour
 	@$(BIN)/python -m tpc load --suite ds --scale 1
 	@$(BIN)/python -m tpc run --suite ds --scale 1 --peer sqlglot --out out/tpcds_1.json --html out/tpcds_1.html
 
-serve: $(STAMP) ## Serve the HTTP API on port 8000 (REWRITER_TARGET names the database)
-	@$(BIN)/uvicorn --factory api.app:create_app --port 8000
+serve: $(STAMP) ## Serve API and console on port 8000 (REWRITER_TARGET names the database; else a small TPC-DS)
+	@if [ -z "$$REWRITER_TARGET" ]; then $(BIN)/python -m tpc load --suite ds --scale 0.1; fi
+	@REWRITER_TARGET="$${REWRITER_TARGET:-embedded:?dbname=tpcds_0_1}" $(BIN)/python -m rewriter serve --port 8000
 
 lock: ## Make requirements.lock anew (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

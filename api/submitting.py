@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.access import Caller
 from api.context import Service
+from rewriter.parse import check
 from rewriter.service.orders import Order
 from rewriter.service.targets import found
 from rewriter.store.jobs import DONE, JobRecord, NewJob
@@ -59,6 +60,17 @@ def submit(
         place = f"{PLACELESS}-{digest[:40]}"  # nothing is measured, so several may run at once
     new = NewJob(kind, target or "", place, caller.actor, order.request(), digest)
     return jobs.submit(new, idempotency_key=key)
+
+
+def check_statements(
+    service: Service, caller: Caller, target: str | None, *texts: str, dialect: str = "postgres"
+) -> None:
+    """Refuse at once what no worker could do anything with. Raises NotFound (no such target), QueryRejected."""
+    if target is not None:
+        record = found(service.store, caller.tenant, target)
+        dialect = record.dialect or ("duckdb" if record.shown.startswith("duckdb:") else "postgres")
+    for text in texts:
+        check(text, dialect)
 
 
 def _holds(service: Service, caller: Caller, job: JobRecord) -> bool:

@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from rewriter.cli_support import data_console, fail_softly, talk
+from rewriter.cli_support import data_console, fail_softly, talk, write
 from rewriter.engines import connect, scratch
 from rewriter.engines.base import Engine
 from rewriter.errors import UsageError
@@ -71,6 +71,19 @@ def load_command(suite: SuiteOption = "ds", scale: ScaleOption = 1.0, target: Ta
     """Generate the data (cached) and load it into the target, keys declared. Does nothing when it is there."""
     with fail_softly():
         _load(_suite(suite), scale, target)
+
+
+@app.command("query")
+def query_command(
+    name: Annotated[str, typer.Argument(help="number of the query")],
+    suite: SuiteOption = "ds",
+    as_json: Annotated[bool, typer.Option("--json", help="print an order for the API: {sql, effort}")] = False,
+) -> None:
+    """Print the text of a query."""
+    with fail_softly():
+        texts = dict(_picked(query_texts(_suite(suite)), name))
+        for text in texts.values():
+            write(json.dumps({"sql": text, "effort": "quick"}) if as_json else text)
 
 
 def _load(suite: Suite, scale: float, target: str) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access import Caller, Operator, Viewer
 from api.context import Service, TheService
 from api.problems import ANSWERS
-from api.submitting import IdempotencyHeader, PreferHeader, ended, headers_of, submit, wait_of
+from api.submitting import IdempotencyHeader, PreferHeader, check_statements, ended, headers_of, submit, wait_of
 from api.wire import ReviewView, RewriteView, State, cursor_of, parts_of, review_view, rewrite_view
 from rewriter.errors import NotFound
 from rewriter.service.orders import RewriteOrder
@@ -44,6 +44,7 @@ async def create_rewrite(
 ) -> RewriteView:
     """Order a rewrite. Answers 202 with the job's place, or 200 where it is done: because the same statement was
     rewritten before under the same policy and its evidence holds, or within the seconds of ``Prefer: wait=N``."""
+    await run_in_threadpool(check_statements, service, caller, order.target, order.sql)
     job, _ = await run_in_threadpool(submit, service, caller, KIND, order.target, order, idempotency_key, fresh=fresh)
     seconds = wait_of(prefer)
     job = await ended(lambda: service.store.jobs(caller.tenant).find(job.id), job, seconds)

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from api.access import Operator, Viewer
 from api.context import TheService
 from api.problems import ANSWERS
-from api.submitting import IdempotencyHeader, PreferHeader, ended, headers_of, submit, wait_of
+from api.submitting import IdempotencyHeader, PreferHeader, check_statements, ended, headers_of, submit, wait_of
 from api.wire import JobView, job_view
 from rewriter.errors import NotFound, UsageError
 from rewriter.service.orders import VerificationOrder
@@ -33,6 +33,8 @@ async def create_verification(
     the tests."""
     if (order.target is None) == (order.ddl is None):
         raise UsageError("give either a target or the schema's DDL")
+    texts = (order.original, order.candidate)
+    await run_in_threadpool(check_statements, service, caller, order.target, *texts, dialect=order.dialect)
     job, _ = await run_in_threadpool(submit, service, caller, KIND, order.target, order, idempotency_key)
     seconds = wait_of(prefer)
     job = await ended(lambda: service.store.jobs(caller.tenant).find(job.id), job, seconds)

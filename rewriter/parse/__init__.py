@@ -23,7 +23,7 @@ from rewriter.parse.statement import parse_statement
 from rewriter.parse.views import expand_views
 from rewriter.records import Query
 
-__all__ = ["catalog_of", "exact_key", "named", "named_tables", "parse", "parse_candidate", "read_schema"]
+__all__ = ["catalog_of", "check", "exact_key", "named", "named_tables", "parse", "parse_candidate", "read_schema"]
 
 
 def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
@@ -58,6 +58,18 @@ def parse(sql: str, catalog: Catalog, *, dialect: str | None = None) -> Query:
             parameters=describe(tree, markers, catalog.dialect),
             nondeterminism=reasons(qualified),
         )
+    except RecursionError:
+        raise too_deep() from None
+
+
+def check(sql: str, dialect: str) -> None:
+    """What can be said against a statement without a catalog: that it is not one SELECT, cannot be read, is too large
+    or too deep. Raises QueryRejected."""
+    check_text(sql)
+    allow_recursion()
+    try:
+        statement, _ = normalise(without_terminator(sql))
+        parse_statement(statement, dialect)
     except RecursionError:
         raise too_deep() from None
 

@@ -35,6 +35,7 @@ from rewriter.settings import Settings
 from rewriter.store import Store, record_report
 from rewriter.store.access import note
 from rewriter.store.jobs import JobRecord, NewJob
+from rewriter.store.reviews import settle
 from rewriter.store.service_tables import Review
 from rewriter.verify import Verifier
 
@@ -213,11 +214,13 @@ def _recorded(session: Session, job: JobRecord, order: RewriteOrder, report: Rep
     identifier = record_report(session, report, document, job.tenant)
     chosen, gain, verdict = report.decision.chosen, report.decision.speedup, report.verdict
     summary: dict[str, Any] = {"chosen": chosen is not None, "reason": report.decision.reason}
+    stands = settle(session, job.tenant, job.request_hash, chosen.sql if chosen is not None else None)
     if chosen is not None:
         summary |= {
             "ratio": gain.ratio if gain is not None else None,
             "verdict": verdict.kind.value if verdict is not None else None,
         }
+    if chosen is not None and not stands:
         tables = named_tables((report.query.stated,), report.query.catalog)
         session.add(
             Review(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from rewriter.errors import Conflict
 from rewriter.store.access import note
 from rewriter.store.database import Sessions, again
-from rewriter.store.service_tables import Review
+from rewriter.store.service_tables import Job, Review
 from rewriter.store.tables import Rewrite, StoredQuery
 
 WAITING, APPROVED, REJECTED, DISABLED = "waiting", "approved", "rejected", "disabled"
@@ -140,6 +140,33 @@ class Reviews:
             if row is not None and row.currency != currency:
                 row.currency, row.currency_reason, row.changed = currency, reason, time.time()
                 note(session, self.tenant, "service", f"rewrite.{currency}", job_id, {"reason": reason})
+
+
+def settle(session: Session, tenant: str, request_hash: str, chosen: str | None) -> bool:
+    """What measuring again says of approved rewrites of the same order, inside a transaction that does more: ``chosen``
+    is the SQL that won now (None: the original). The same one stays approved and is current again; where the original
+    won, the earlier rewrite is disabled. Whether an earlier rewrite stands as it is, so that nothing new is to be
+    reviewed."""
+    query = (
+        select(Review, Rewrite.chosen_sql)
+        .join(Job, Job.id == Review.job_id)
+        .join(Rewrite, Rewrite.id == Review.rewrite_id)
+        .where(Review.tenant == tenant, Job.request_hash == request_hash)
+        .where(Review.state == APPROVED, Review.currency == REMEASURE)
+    )
+    stands = False
+    for row, sql in session.execute(query):
+        if sql == chosen:
+            row.currency, row.currency_reason, stands = CURRENT, "", True
+            action, reason = "rewrite.current", "measured again, and it is still the fastest"
+        elif chosen is None:
+            row.state, row.reason, row.actor = DISABLED, "measured again: the original is as fast", "service"
+            action, reason = "rewrite.disable", row.reason
+        else:
+            continue
+        row.changed = time.time()
+        note(session, tenant, "service", action, row.job_id, {"reason": reason})
+    return stands
 
 
 def _record(row: Review) -> ReviewRecord:

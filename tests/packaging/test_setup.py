@@ -63,7 +63,7 @@ def test_compose_names_only_what_exists() -> None:
     (exposed,) = re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE)
     assert services["rewriter"]["ports"] == [f"127.0.0.1:{exposed}:{exposed}"]
     assert f'"{exposed}"' in dockerfile
-    assert "api.app:create_app" in dockerfile
+    assert '"rewriter", "serve"' in dockerfile
     for line in re.findall(r"^COPY (.+)$", dockerfile, re.MULTILINE):
         for source in line.split()[:-1]:
             assert (ROOT / source).exists(), source
