@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"logs": False},
         # A redirect would name whatever host the caller named, over plain HTTP, and clients send their key there.
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     for router in ROUTERS:
         app.include_router(router)

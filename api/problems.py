@@ -55,6 +55,7 @@ _STATUS: tuple[tuple[type[RewriterError], int], ...] = (
 )
 
 _NAMES = {
+    400: "The body is not what its type says",
     401: "No valid key",
     403: "The key's role does not allow it",
     404: "Not there, or not for this caller",
