@@ -83,4 +83,3 @@ class Outer:
 
 def _route(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", "unknown"))
-

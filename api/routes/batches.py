@@ -19,6 +19,7 @@ from api.wire import JobView, RewriteView, cursor_of, job_fields, parts_of, rewr
 from rewriter.errors import NotFound, UsageError
 from rewriter.service.orders import BatchOrder, Name
 from rewriter.service.targets import inside
+from rewriter.service.uploads import discard, upload_path
 from rewriter.store.jobs import Filter, JobRecord
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=ANSWERS)
@@ -80,7 +81,7 @@ async def upload_batch(
     """Upload a log, plain or compressed, as the body, and have it read."""
     suffixes = "".join(one for one in Path(name).suffixes[-2:] if one[1:].isalnum() and len(one) <= 10)
     upload = f"{secrets.token_hex(16)}{suffixes}"
-    path = service.settings.state_directory / "uploads" / upload
+    path = upload_path(service.settings, upload)
     await _received(request, path, service.settings.upload_bytes)
     try:
         order = BatchOrder(target=target, upload=upload, name=Path(name).name, dialect=dialect, top=top, effort=effort)
@@ -128,6 +129,8 @@ def cancel_batch(identifier: str, service: TheService, caller: Operator) -> Batc
     _found(service, caller, identifier)
     job = service.store.jobs(caller.tenant).cancel(identifier)
     service.store.access().note(caller.tenant, caller.actor, "batch.cancel", identifier)
+    if job is not None and job.ended:
+        discard(service.settings, job.request)
     return _view(service, caller, job or _found(service, caller, identifier))
 
 

@@ -43,6 +43,8 @@ def without_credentials(url: str) -> str:
         except UsageError:
             return "postgresql://(unreadable)"
         host = found.get("host", found.get("hostaddr", "local"))
+        if "@" in host:  # a password with an @ that is not written as %40
+            return "postgresql://(unreadable)"
         host = f"[{host}]" if ":" in host else host
         return f"postgresql://{host}{':' + found['port'] if 'port' in found else ''}/{found.get('dbname', '')}"
     return url if url.startswith(_OURS) or url.endswith(_FILES) else "(unknown)"

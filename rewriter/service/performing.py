@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from rewriter.batch.logs import Options, gather
+from rewriter.batch.logs.opening import find_files
 from rewriter.batch.work import Item, items
 from rewriter.candidates import Experience, Record, default_sources, packaged
 from rewriter.candidates.base import CandidateSource
@@ -30,6 +31,7 @@ from rewriter.report import to_json, verdict_to_json
 from rewriter.service.currency import rows_of
 from rewriter.service.orders import BatchOrder, ParameterValue, RewriteOrder, VerificationOrder
 from rewriter.service.targets import found, inside, look, opened
+from rewriter.service.uploads import upload_path
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store, record_report
@@ -115,7 +117,12 @@ class Performer:
         path = self._log(order, job.tenant)
         progress(Event("read", "reading the log"))
         options = Options(prefix=order.prefix, dialect=order.dialect)
-        gathered = gather([path], order.dialect, options, jobs=READERS)
+        # A link in a folder may lead out of what is open to the API.
+        files = [file for file in find_files([path]) if file.resolve().is_relative_to(path.resolve())]
+        try:
+            gathered = gather(files, order.dialect, options, jobs=READERS)
+        except InputError as error:
+            raise UsageError(error.message.replace(f"{path.parent}/", ""), hint=error.hint) from None
         todo = items(gathered.groups, order.top)
         target = found(self.store, job.tenant, order.target)
         with opened(target, self.settings, self.vault) as engine:
@@ -152,7 +159,7 @@ class Performer:
 
     def _log(self, order: BatchOrder, tenant: str) -> Path:
         if order.upload is not None:
-            path = self.settings.state_directory / "uploads" / order.upload
+            path = upload_path(self.settings, order.upload)
             if not path.is_file():
                 raise UsageError("the uploaded log is no longer there", hint="upload it again")
             return path

@@ -143,14 +143,18 @@ COSTLY = {
     "values": lambda count: "SELECT a FROM t WHERE a IN (" + ",".join(["1"] * (count // 2)) + ")",
     "outputs": lambda count: "SELECT a FROM t ORDER BY " + ",".join(["a"] * (count // 2)),
     "tables": lambda count: "SELECT 1 FROM " + ",".join(f"t AS x{n}" for n in range(count // 20)),
-    "names for CTEs": lambda count: "WITH c0 AS (SELECT a FROM t)"
-    + "".join(f", c{n + 1} AS (SELECT a FROM c{n})" for n in range(count // 20))
-    + " SELECT 1",
+    "names for CTEs": lambda count: (
+        "WITH c0 AS (SELECT a FROM t)"
+        + "".join(f", c{n + 1} AS (SELECT a FROM c{n})" for n in range(count // 20))
+        + " SELECT 1"
+    ),
     "natural joins": lambda count: "SELECT * FROM t" + "".join(f" NATURAL JOIN t AS x{n}" for n in range(count // 200)),
-    "aliases": lambda count: "SELECT "
-    + ",".join(f"a AS x{n}" for n in range(count // 12))
-    + " FROM t ORDER BY "
-    + ",".join(f"x{n}" for n in range(count // 12)),
+    "aliases": lambda count: (
+        "SELECT "
+        + ",".join(f"a AS x{n}" for n in range(count // 12))
+        + " FROM t ORDER BY "
+        + ",".join(f"x{n}" for n in range(count // 12))
+    ),
 }
 
 

@@ -101,7 +101,9 @@ def test_nobody_is_let_in_without_a_valid_key_or_token(house: House, issuer: Iss
             assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("key", ["rk", "rk_", "rk__", "rk_admin", "rk_admin_", "rk_nobody_" + "0" * 64, "x", "a.b.c", "rk_\xe9_x"])
+@pytest.mark.parametrize(
+    "key", ["rk", "rk_", "rk__", "rk_admin", "rk_admin_", "rk_nobody_" + "0" * 64, "x", "a.b.c", "rk_\xe9_x"]
+)
 def test_what_is_no_key_is_refused(house: House, key: str) -> None:
     header = {"Authorization": f"Bearer {key}".encode("latin-1")}
     assert house.call("GET", "/v1/me", key=None, headers=header).status_code == 401

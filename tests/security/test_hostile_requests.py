@@ -100,7 +100,16 @@ def uploads(house: House) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
-NAMES = ["../../../../tmp/x.log", "..", "/etc/passwd", "a/b.gz", "a\0.gz", "\x1b[31m.log", "a.gz\r\nX-Bad: 1", "." * 255]
+NAMES = [
+    "../../../../tmp/x.log",
+    "..",
+    "/etc/passwd",
+    "a/b.gz",
+    "a\0.gz",
+    "\x1b[31m.log",
+    "a.gz\r\nX-Bad: 1",
+    "." * 255,
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,7 +145,9 @@ def test_forged_cursors_are_refused(house: House, forged: str) -> None:
             refused(answer)
 
 
-@pytest.mark.parametrize("identifier", ["%00", "%ff", "..%2f..%2fetc", "'%20OR%201=1", "x" * 5000, "%F0%9F%98%80", "%0d%0aX:1"])
+@pytest.mark.parametrize(
+    "identifier", ["%00", "%ff", "..%2f..%2fetc", "'%20OR%201=1", "x" * 5000, "%F0%9F%98%80", "%0d%0aX:1"]
+)
 def test_identifiers_that_are_none_are_not_found(house: House, identifier: str) -> None:
     for noun in ("rewrites", "batches", "verifications", "targets"):
         answer = house.call("GET", f"/v1/{noun}/{identifier}")
@@ -147,7 +158,10 @@ def test_identifiers_that_are_none_are_not_found(house: House, identifier: str) 
 @pytest.mark.parametrize("last", ["9" * 20, "-1", "x", "1e3", "٣".encode().decode("latin-1")])
 def test_any_last_event_id_is_answered(house: House, last: str) -> None:
     order = {"original": "SELECT 1 AS a", "candidate": "SELECT 1 AS a"}
-    assert house.call("POST", "/v1/verifications", {**order, "target": "default", "seconds": 1}).status_code in (200, 202)
+    assert house.call("POST", "/v1/verifications", {**order, "target": "default", "seconds": 1}).status_code in (
+        200,
+        202,
+    )
     made = house.call("POST", "/v1/rewrites", {"sql": "SELECT 1 AS a", "effort": "quick"}).json()
     house.call("DELETE", f"/v1/rewrites/{made['id']}")
     header = {"Last-Event-ID": last.encode("latin-1")}
