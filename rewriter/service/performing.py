@@ -22,7 +22,7 @@ from rewriter.candidates.base import CandidateSource
 from rewriter.engines import SchemaOnly, connect
 from rewriter.engines.base import Engine
 from rewriter.errors import InputError, RewriterError, UsageError
-from rewriter.llm import Limit
+from rewriter.llm import Account, Limit
 from rewriter.modelling import Payer, model_sources
 from rewriter.parse import exact_key, named_tables, parse, read_schema
 from rewriter.pipeline import rewrite
@@ -185,14 +185,17 @@ class Performer:
             return
         access = self.store.access()
         key = access.key(job.actor)
-        tokens, cost = access.spent(job.tenant, job.actor)
         limit = Limit(
             key.day_tokens if key is not None and key.day_tokens is not None else self.settings.model_day_tokens,
             key.day_cost if key is not None and key.day_cost is not None else self.settings.model_day_cost,
-            tokens,
-            cost,
         )
-        payer = Payer(job.tenant, limit, lambda tokens, cost: access.spend(job.tenant, job.actor, tokens, cost))
+        account = Account(
+            "key",
+            limit,
+            lambda *what: access.reserve(job.tenant, job.actor, *what),
+            lambda tokens, cost: access.spend(job.tenant, job.actor, tokens, cost),
+        )
+        payer = Payer(job.tenant, account)
         with model_sources(list(strategies), self.settings, told, payer=payer) as sources:
             yield sources
 
