@@ -18,7 +18,7 @@ from typing import Any
 
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
-from rewriter.errors import NotFound, RewriterError, TargetError
+from rewriter.errors import NotFound, RewriterError, TargetError, TargetUnreachable
 from rewriter.parse import exact_key, parse
 from rewriter.service.targets import Seen, found, look, url_of, version_of
 from rewriter.service.vault import Vault
@@ -28,6 +28,7 @@ from rewriter.store.reviews import ReviewRecord
 from rewriter.store.target_records import TargetRecord
 
 REMEMBERED = 10_000  # statements of a target whose keys are kept
+AWAY = 3.0  # seconds for which a target that could not be reached counts as away, so that nobody queues to find out
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Lookups:
         self._settings = settings
         self._vault = vault
         self._targets: dict[tuple[str, str], _Target] = {}
+        self._opening: dict[tuple[str, str], threading.Lock] = {}
+        self._failed: dict[tuple[str, str], tuple[float, TargetError]] = {}
         self._lock = threading.Lock()
 
     def answer(self, tenant: str, name: str, sql: str) -> Answer:
@@ -120,6 +123,7 @@ class Lookups:
         """Close what is open for a target: it was changed or removed."""
         with self._lock:
             target = self._targets.pop((tenant, name), None)
+            self._failed.pop((tenant, name), None)
         if target is not None:
             with target.lock, contextlib.suppress(RewriterError):
                 target.engine.close()
@@ -163,14 +167,22 @@ class Lookups:
         target.at = time.monotonic()
 
     def _open(self, tenant: str, name: str) -> _Target:
+        key = (tenant, name)
         with self._lock:
-            known = self._targets.get((tenant, name))
+            opening = self._opening.setdefault(key, threading.Lock())
+        # A lock for each target: one that does not answer is to hold up nobody who asks for another.
+        with opening:
+            known = self._targets.get(key)
             if known is not None:
                 return known
+            away = self._failed.get(key)
+            if away is not None and time.monotonic() - away[0] <= AWAY:
+                raise TargetUnreachable(away[1].message, hint=away[1].hint)
             record = found(self._store, tenant, name)
             try:
                 engine = connect(url_of(record, self._settings, self._vault))
             except TargetError as error:
+                self._failed[key] = time.monotonic(), error
                 self._store.targets(tenant).failed(name, error.message)
                 raise
             try:
@@ -178,7 +190,9 @@ class Lookups:
             except RewriterError:
                 engine.close()
                 raise
-            self._targets[tenant, name] = target
+            with self._lock:
+                self._failed.pop(key, None)
+                self._targets[key] = target
             return target
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from api.limiting import WINDOW
 from api.outer import MAX_BODY
+from rewriter.engines import postgres
 from rewriter.settings import Settings
 from tests.serving import ADMIN, SECRET, House, served
 
@@ -296,3 +297,30 @@ def test_a_key_that_asks_too_often_waits(shop_url: str, tmp_path: Any) -> None:
         assert house.call("GET", "/v1/snapshots/default", key="operator").headers["RateLimit"].startswith('"key";r=4')
         assert [house.call("GET", "/v1/audit", key=own).status_code for _ in range(3)] == [403, 403, 429]
         assert house.call("GET", "/healthz", key=None).status_code == 200
+
+
+def test_a_target_that_does_not_answer_holds_up_nobody_else(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that takes connections and says nothing, under a new name, while others ask for their own."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:
+        url = f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/x"
+        monkeypatch.setattr(postgres, "CONNECT_SECONDS", 2)
+        assert house.call("POST", "/v1/targets", {"name": "silent", "url": url}).status_code == 201
+        statuses: list[int] = []
+
+        def ask() -> None:
+            answer = house.call("POST", "/v1/lookup", {"sql": "SELECT 1", "target": "silent"})
+            statuses.append(answer.status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        house.app.state.service.lookups.forget("default", "default")
+        assert house.call("POST", "/v1/lookup", {"sql": "SELECT 1"}).status_code == 200
+        assert len(statuses) < 8
+        for thread in threads:
+            thread.join(60)
+        assert statuses == [503] * 8
+        assert time.monotonic() - started < 14  # one of them waited, and not one after the other
+        house.call("DELETE", "/v1/targets/silent")

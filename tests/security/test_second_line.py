@@ -101,7 +101,12 @@ def test_what_gets_past_the_parser_changes_nothing_and_leaves_nothing_behind(url
     before = state(url)
     with contextlib.closing(Postgres(url)) as engine:
         for attack in ATTACKS:
-            ways = (engine.explain, engine.bind, lambda sql: engine.run(sql, SHORT), lambda sql: engine.time(sql, SHORT))
+            ways = (
+                engine.explain,
+                engine.bind,
+                lambda sql: engine.run(sql, SHORT),
+                lambda sql: engine.time(sql, SHORT),
+            )
             for way in ways:
                 for sql in (attack, f"{attack} /* $1 */"):
                     with contextlib.suppress(RewriterError, psycopg.Error, ValueError, IndexError, TypeError):
