@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from api import problems
 from api.access import first_key
 from api.context import Service
+from api.description import complete
 from api.oidc import check_issuer
 from api.outer import Outer
 from api.routes import ROUTERS
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     problems.install(app)
 
+    complete(app)
     app.add_middleware(Outer, metrics=lambda scope: scope["app"].state.service.metrics)
     return app
 

@@ -65,7 +65,17 @@ def create_batch(
 @router.post(
     "/upload",
     status_code=202,
-    openapi_extra={"requestBody": {"content": {"application/octet-stream": {}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {
+                    "schema": {"type": "string", "format": "binary", "minLength": 1},
+                    "example": "SELECT count(*) FROM orders;",
+                }
+            },
+        }
+    },
 )
 async def upload_batch(
     request: Request,

@@ -157,7 +157,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    decision: Literal["approved", "rejected", "disabled", "waiting"]
+    decision: Literal["approved", "rejected", "disabled", "waiting"] = Field(examples=["approved"])
     mode: Literal["shadow", "canary", "on"] | None = Field(None, description="how far clients may go; kept when absent")
     reason: str = Field("", max_length=2000)
 

@@ -82,7 +82,10 @@ class BatchOrder(Order):
 
     target: Name = Field("default", description="name of a registered target")
     path: str | None = Field(
-        None, max_length=1024, description="a file or folder below the service's REWRITER_FILES, instead of an upload"
+        None,
+        max_length=1024,
+        description="a file or folder below the service's REWRITER_FILES, instead of an upload",
+        examples=["postgresql.log"],
     )
     upload: str | None = Field(None, max_length=64, description="set by the service when a file is uploaded")
     name: str = Field("log", max_length=256, description="what to call the log")
