@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-long soundness test-duckdb2 check bench bench-logs serve lock clean
+.PHONY: help demo test test-all test-long soundness fuzz test-duckdb2 check bench bench-logs serve lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-long: $(STAMP) ## Run the tests that are too long for CI: faults, workers, 
 
 soundness: $(STAMP) ## Hammer every rule with 2,000 combinations of query and database (half an hour)
 	@REWRITER_SOUNDNESS=$${REWRITER_SOUNDNESS:-2000} $(PYTEST) -n 2 -o timeout=1800 tests/rules/soundness
+
+fuzz: $(STAMP) ## Fuzz the API against its description (an hour; REWRITER_FUZZ: examples for each route)
+	@REWRITER_FUZZ=$${REWRITER_FUZZ:-300} $(PYTEST) -o timeout=7200 tests/security/test_fuzz.py
 
 test-duckdb2: ## Run the engine tests with DuckDB 2.0 in a virtual environment of its own
 	@$(PYTHON) -m venv .venv-duckdb2

@@ -41,10 +41,12 @@ class RuleText(RuleView):
 
 
 class Switch(BaseModel):
+    """A rule on or off for a target."""
+
     model_config = ConfigDict(extra="forbid")
 
     target: Name
-    enabled: bool
+    enabled: bool = Field(examples=[False])
 
 
 @router.get("")

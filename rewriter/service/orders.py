@@ -15,7 +15,9 @@ from rewriter.records import VerdictKind
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", examples=["orders-production"])]
 Statement = Annotated[str, Field(min_length=1, max_length=262_144, examples=["SELECT count(*) FROM orders"])]
 Strategy = Literal["plain", "genrewrite", "lithe", "llm_r2"]
-ParameterValue = None | bool | int | float | Annotated[str, Field(max_length=65_536)]
+ParameterValue = (
+    None | bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=65_536)]
+)
 
 
 class Order(BaseModel):
@@ -82,7 +84,10 @@ class BatchOrder(Order):
 
     target: Name = Field("default", description="name of a registered target")
     path: str | None = Field(
-        None, max_length=1024, description="a file or folder below the service's REWRITER_FILES, instead of an upload"
+        None,
+        max_length=1024,
+        description="a file or folder below the service's REWRITER_FILES, instead of an upload",
+        examples=["postgresql.log"],
     )
     upload: str | None = Field(None, max_length=64, description="set by the service when a file is uploaded")
     name: str = Field("log", max_length=256, description="what to call the log")

@@ -15,13 +15,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from rewriter.batch.logs import Options, gather
+from rewriter.batch.logs.opening import find_files
 from rewriter.batch.work import Item, items
 from rewriter.candidates import Experience, Record, default_sources, packaged
 from rewriter.candidates.base import CandidateSource
 from rewriter.engines import SchemaOnly, connect
 from rewriter.engines.base import Engine
 from rewriter.errors import InputError, RewriterError, UsageError
-from rewriter.llm import Limit
+from rewriter.llm import Account, Limit
 from rewriter.modelling import Payer, model_sources
 from rewriter.parse import exact_key, named_tables, parse, read_schema
 from rewriter.pipeline import rewrite
@@ -30,6 +31,7 @@ from rewriter.report import to_json, verdict_to_json
 from rewriter.service.currency import rows_of
 from rewriter.service.orders import BatchOrder, ParameterValue, RewriteOrder, VerificationOrder
 from rewriter.service.targets import found, inside, look, opened
+from rewriter.service.uploads import upload_path
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store, record_report
@@ -112,10 +114,15 @@ class Performer:
         return lambda _: {"result": body}
 
     def _batch(self, job: JobRecord, order: BatchOrder, progress: Progress) -> Ending:
-        path = self._log(order)
+        path = self._log(order, job.tenant)
         progress(Event("read", "reading the log"))
         options = Options(prefix=order.prefix, dialect=order.dialect)
-        gathered = gather([path], order.dialect, options, jobs=READERS)
+        # A link in a folder may lead out of what is open to the API.
+        files = [file for file in find_files([path]) if file.resolve().is_relative_to(path.resolve())]
+        try:
+            gathered = gather(files, order.dialect, options, jobs=READERS)
+        except InputError as error:
+            raise UsageError(error.message.replace(f"{path.parent}/", ""), hint=error.hint) from None
         todo = items(gathered.groups, order.top)
         target = found(self.store, job.tenant, order.target)
         with opened(target, self.settings, self.vault) as engine:
@@ -150,15 +157,15 @@ class Performer:
 
         return ending
 
-    def _log(self, order: BatchOrder) -> Path:
+    def _log(self, order: BatchOrder, tenant: str) -> Path:
         if order.upload is not None:
-            path = self.settings.state_directory / "uploads" / order.upload
+            path = upload_path(self.settings, order.upload)
             if not path.is_file():
                 raise UsageError("the uploaded log is no longer there", hint="upload it again")
             return path
         if order.path is None:
             raise UsageError("a batch needs an uploaded log or a path")
-        return inside(order.path, self.settings)
+        return inside(order.path, self.settings, tenant)
 
     def _experience(self, tenant: str) -> Experience:
         own = {key: Record(*numbers) for key, numbers in self.store.rule_trials(tenant=tenant).items()}
@@ -178,14 +185,17 @@ class Performer:
             return
         access = self.store.access()
         key = access.key(job.actor)
-        tokens, cost = access.spent(job.tenant, job.actor)
         limit = Limit(
             key.day_tokens if key is not None and key.day_tokens is not None else self.settings.model_day_tokens,
             key.day_cost if key is not None and key.day_cost is not None else self.settings.model_day_cost,
-            tokens,
-            cost,
         )
-        payer = Payer(job.tenant, limit, lambda tokens, cost: access.spend(job.tenant, job.actor, tokens, cost))
+        account = Account(
+            "key",
+            limit,
+            lambda *what: access.reserve(job.tenant, job.actor, *what),
+            lambda tokens, cost: access.spend(job.tenant, job.actor, tokens, cost),
+        )
+        payer = Payer(job.tenant, account)
         with model_sources(list(strategies), self.settings, told, payer=payer) as sources:
             yield sources
 
