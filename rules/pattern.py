@@ -3,8 +3,8 @@
 ``@x`` stands for one expression, ``@xs...`` for the rest of a list. A template is an expression or a SELECT. Written
 twice, a metavariable stands for equal expressions. Operands of AND, OR, ``=``, ``<>``, ``+`` and ``*`` match in either
 order, comparisons also mirrored; a template that is a chain of AND (or OR) matches any operands of a longer chain and
-leaves the others. Clauses that the outermost SELECT does not name stay as they are, where the other template has a
-SELECT to keep them in; any other SELECT has the clauses that it shows and no more. Names are metavariables too:
+leaves the others. Clauses that the outermost SELECT does not name stay as they are, where it names no FROM and the
+other template has a SELECT to keep them in; any other SELECT has the clauses that it shows and no more. Names are metavariables too:
 ``@t AS @a`` is a table (or CTE) under a name, ``@a.@c`` a column of what goes by that name (see pattern_names.py).
 CONTRIBUTING.md has the format.
 """
@@ -74,7 +74,7 @@ class Pattern:
             for node in list(query.find_all(type(template.find), *_also(template.find))):
                 if isinstance(template.find, exp.Connector) and isinstance(_outside(node), type(template.find)):
                     continue  # the chain as a whole is matched from its top
-                for bindings, rest in _matches_at(template.find, node):
+                for bindings, rest in matches(template.find, node):
                     if all(condition.holds(node, bindings, facts) for condition in self.conditions):
                         result = _replaced(query, node, template, bindings, rest)
                         if result is not None:
@@ -93,7 +93,7 @@ def parse_pattern(blocks: Sequence[tuple[str, int]], bullets: Sequence[tuple[str
     for (find, at), (replace, after) in zip(blocks[::2], blocks[1::2], strict=True):
         template = Template(_parsed(find, at, path), _parsed(replace, after, path), at)
         outermost = template.find.find(exp.Select)
-        if outermost is not None and template.replace.find(exp.Select) is not None:
+        if outermost is not None and not outermost.args.get("from_") and template.replace.find(exp.Select) is not None:
             outermost.meta[_OPEN] = True
         known = _variables(template.find)
         mixed = sorted(known & _names(template.find, template.replace))
@@ -200,21 +200,23 @@ def _chain(node: exp.Expr, kind: type[exp.Expr]) -> list[exp.Expr]:
     return [*_chain(bare.this, kind), *_chain(bare.expression, kind)]
 
 
-def _matches_at(find: exp.Expr, node: exp.Expr) -> Iterator[tuple[Bindings, tuple[exp.Expr, ...]]]:
+def matches(find: exp.Expr, node: exp.Expr) -> Iterator[tuple[Bindings, tuple[exp.Expr, ...]]]:
     """The ways in which ``node`` matches, each with the operands of its chain that were left over."""
     if isinstance(find, (exp.And, exp.Or)):
         operands = _chain(node, type(find))
         for bindings, used in _choose(_chain(find, type(find)), operands, {}):
             yield bindings, tuple(part for place, part in enumerate(operands) if place not in used)
         return
-    if isinstance(find, exp.Subquery) and not _is_value(node):
+    if isinstance(find, exp.Subquery) and not is_value(node):
         return
     for bindings in _match(find, node, {}):
         yield bindings, ()
 
 
-def _is_value(node: exp.Expr) -> bool:
-    """Whether a query in brackets stands for the one value that it returns."""
+def is_value(node: exp.Expr | None) -> bool:
+    """Whether a node is a query in brackets that stands for the one value that it returns."""
+    if not isinstance(node, exp.Subquery):
+        return False
     above = node.parent
     if isinstance(above, exp.In):
         return node.arg_key != "query"
@@ -308,14 +310,14 @@ def _match_table(find: exp.Table, node: exp.Expr, bindings: Bindings) -> Iterato
 
 
 def _match_arguments(find: exp.Expr, node: exp.Expr, bindings: Bindings) -> Iterator[Bindings]:
-    """All parts in turn. The clauses that the outermost SELECT does not name are passed over, and so is what a SELECT
+    """All parts in turn. The clauses that an open SELECT does not name are passed over, and so is what a SELECT
     under EXISTS puts out for each of its rows."""
     keys = {key for key, value in find.args.items() if _given(value)}
     if not find.meta.get(_OPEN):
         keys |= {key for key, value in node.args.items() if _given(value)}
     if isinstance(find.parent, exp.Exists) and isinstance(node, exp.Select) and not _counts_rows(node):
         keys -= {"expressions"}
-    if isinstance(node, exp.Subquery) and _is_value(node):
+    if is_value(node):
         keys -= {"alias"}  # which is the name of an output there
     states: list[Bindings] = [bindings]
     for key in sorted(keys):
@@ -375,7 +377,7 @@ def _replaced(
         return None  # LIKE with ESCAPE is one operator in two nodes
     copy, (site,) = copied(query, node)
     tree = freshly_named(template.replace.copy(), template.find, query)
-    new = _filled(tree, {name: marked(value, node) for name, value in bindings.items()}, bindings)
+    new = filled(tree, {name: marked(value, node) for name, value in bindings.items()}, bindings)
     if not _carry_over(template, new, bindings.get(SELECT)):
         return None
     if isinstance(new, exp.Filter) and isinstance(site.parent, exp.Filter):
@@ -384,7 +386,7 @@ def _replaced(
     for part in rest:
         term = part.copy()
         new = kind(this=_bracketed(term, kind), expression=_bracketed(new, kind))
-    if isinstance(site, exp.Subquery) and site.alias and _is_value(node):
+    if isinstance(site, exp.Subquery) and site.alias and is_value(node):
         if isinstance(new, exp.Subquery):
             new.set("alias", site.args["alias"].copy())
         else:
@@ -440,7 +442,7 @@ def _bracketed(term: exp.Expr, kind: type[exp.Expr]) -> exp.Expr:
     return exp.Paren(this=term) if isinstance(term, exp.Connector) and not isinstance(term, kind) else term
 
 
-def _filled(tree: exp.Expr, values: Bindings, bindings: Bindings) -> exp.Expr:
+def filled(tree: exp.Expr, values: Bindings, bindings: Bindings) -> exp.Expr:
     """A template with the metavariables replaced by what they stand for."""
     filled_names(tree, bindings)
     if _is_variable(tree):
