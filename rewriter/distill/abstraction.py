@@ -67,13 +67,12 @@ class _Abstraction:
         self.site = site
         self.manner = manner
         self.names = _Names()
-        self.facts = Facts(site.before.catalog)
         self.made = 0  # relations that the replacement adds
         self.outer: list[str] = []
         self.own: dict[str, str] = {}  # outputs that the replacement names
 
     def run(self) -> Hypothesis:
-        place = _place(self.site.find)
+        place = place_of(self.site.find)
         find, put = self._shown()
         for node in (find, put):
             if node.find(exp.Anonymous, exp.Lateral, exp.Placeholder, exp.Parameter, exp.UDTF):
@@ -102,7 +101,7 @@ class _Abstraction:
             raise Refused(Reason.CANNOT_LOCALISE, "nothing in it can stand for something else")
         dialect = self.site.before.dialect
         return Hypothesis(
-            _text(find), _text(put), dict(self.names.variables), place, dialect, outer=tuple(self.outer)
+            template_text(find), template_text(put), dict(self.names.variables), place, dialect, outer=tuple(self.outer)
         )
 
     def _shown(self) -> tuple[exp.Expr, exp.Expr]:
@@ -310,21 +309,31 @@ class _Abstraction:
         return holder.this
 
     def _type(self, node: exp.Expr) -> str:
-        if isinstance(node, exp.Literal):
-            if node.is_string:
-                return "DATE" if re.fullmatch(r"\d{4}-\d\d-\d\d", node.name) else "TEXT"
-            return "INT" if node.name.isdigit() else "DECIMAL(10, 2)"
-        if isinstance(node, exp.Interval):
-            return "INTERVAL"
-        types = {column.meta.get("type", "") for column in node.find_all(exp.Column)}
-        if isinstance(node, exp.Cast):
-            return node.to.sql()
-        if isinstance(node, (exp.Predicate, exp.Connector, exp.Not)):
-            return "BOOLEAN"
-        return types.pop() if len(types) == 1 else ""
+        return type_of(node, None)
 
 
-def _place(node: exp.Expr) -> str:
+def type_of(node: exp.Expr, facts: Facts | None) -> str:
+    """The type of an expression as SQL text, a date written as text included; empty when it cannot be told. Without
+    ``facts`` columns know their types."""
+    if isinstance(node, exp.Literal):
+        if node.is_string:
+            return "DATE" if re.fullmatch(r"\d{4}-\d\d-\d\d", node.name) else "TEXT"
+        return "INT" if node.name.isdigit() else "DECIMAL(10, 2)"
+    if isinstance(node, exp.Interval):
+        return "INTERVAL"
+    if isinstance(node, exp.Cast):
+        return node.to.sql()
+    if isinstance(node, (exp.Predicate, exp.Connector, exp.Not)):
+        return "BOOLEAN"
+    if facts is not None:
+        type_ = facts.type(node)
+        return "" if type_.is_type("unknown") else type_.sql()
+    types = {column.meta.get("type", "") for column in node.find_all(exp.Column)}
+    return types.pop() if len(types) == 1 else ""
+
+
+def place_of(node: exp.Expr) -> str:
+    """What stands where a template is found: a condition, an aggregate, another value, or a SELECT."""
     if isinstance(node, exp.Select):
         return "select"
     if isinstance(node, (exp.Predicate, exp.Connector, exp.Not, exp.Exists)):
@@ -392,7 +401,7 @@ def _unbound(find: exp.Expr, replace: exp.Expr) -> set[str]:
     return set(variables(replace)) - set(variables(find))
 
 
-def _text(tree: exp.Expr) -> str:
+def template_text(tree: exp.Expr) -> str:
     """A template as it stands in a document."""
     while isinstance(tree, exp.Paren):
         tree = tree.this

@@ -16,7 +16,7 @@ from rewriter.distill.conditions import Ask, lasting, met
 from rewriter.distill.instances import Instance, instances
 from rewriter.distill.records import Case, Hypothesis, Pair, Reason, Refused, Rule, Site
 from rewriter.engines import DuckDB
-from rewriter.records import Counterexample, Value, Verdict, VerdictKind
+from rewriter.records import Counterexample, Query, Value, Verdict, VerdictKind
 from rewriter.verify import Verifier
 
 FIRST, EACH = 3, 4  # uses for a first look at a hypothesis, and for each condition that is tried to do without
@@ -118,25 +118,25 @@ def implied(text: str, others: list[str]) -> bool:
     )
 
 
-def tried(
-    hypothesis: Hypothesis, hunter: DuckDB, wanted: int, *, seed: int, violating: tuple[str, ...] = ()
-) -> Tried:
+def tried(hypothesis: Hypothesis, hunter: DuckDB, wanted: int, *, seed: int, violating: tuple[str, ...] = ()) -> Tried:
     """What the verifier says of generated uses; it ends with the first difference. The first use is certified, with
     proof and search of all small databases, the others are screened."""
     passed = proofs = 0
     for number, instance in enumerate(instances(hypothesis, wanted, seed, violating=violating)):
-        for result in instance.results:
-            verifier = Verifier(instance.query, hunter, seed=seed)
-            if number == 0:
-                verdict = verifier.certify(result.tree, seconds=LOOK_SECONDS)
-            else:
-                verdict = verifier.screen(result.tree)
+        for result, verdict in verified(instance, hunter, certified=number == 0):
             if verdict.kind is VerdictKind.REFUTED:
                 case = shown(instance, result.sql(pretty=True), verdict)
                 return Tried(passed, proofs, case, _script(verdict))
             passed += verdict.kind.accepts and _returned(verdict)
             proofs += verdict.kind is VerdictKind.PROVED
     return Tried(passed, proofs)
+
+
+def verified(instance: Instance, hunter: DuckDB, *, certified: bool) -> Iterator[tuple[Query, Verdict]]:
+    """The verdict on each result; ``certified``: with proof and search of all small databases, not only screened."""
+    verifier = Verifier(instance.query, hunter)
+    for result in instance.results:
+        yield result, verifier.certify(result.tree, seconds=LOOK_SECONDS) if certified else verifier.screen(result.tree)
 
 
 def _returned(verdict: Verdict) -> bool:

@@ -127,7 +127,7 @@ class _Maker:
         self._relations()
         self._columns()
         outermost = self.find.find(exp.Select)
-        self.open = outermost is not None and not outermost.args.get("from_") and outermost or None
+        self.open = (outermost is not None and not outermost.args.get("from_") and outermost) or None
         self.inner = self._relation("i") if self.open is not None and isinstance(self.find, exp.Subquery) else None
         for variable in self.hypothesis.variables.values():
             if variable.kind in ("expression", "constant"):
@@ -136,7 +136,8 @@ class _Maker:
                 self.values[LIST + variable.name] = tuple(map(_read, self._list(variable)))
         names = {name: value for name, value in self.values.items() if isinstance(value, (exp.Identifier, exp.Table))}
         node = filled(self.find.copy(), self.values, {**self.values, **names})
-        return "\n".join(map(_ddl, self.tables)), self._wrapped(self._placed(node))
+        text = self._wrapped(self._placed(node))  # which may add tables
+        return "\n".join(map(_ddl, self.tables)), text
 
     # Schema
 
@@ -271,9 +272,9 @@ class _Maker:
         if self._asks(f"`{shown}` is a key of the rows"):
             table.keys.append((column,))
         draw = self.random.random()
+        if filled_:
+            table.filled.add(column)
         if self._asks(f"`{shown}` is a column") or table.keys or self.plain or draw < 0.45:
-            if filled_:
-                table.filled.add(column)
             return f"{alias}.{column}"
         if kind == "boolean" and draw < 0.7:
             return f"{alias}.{next(iter(table.columns))} > 1"
@@ -283,7 +284,9 @@ class _Maker:
             name, (other, local) = self.random.choice(sorted(self.aliases.items()))
             if local.name and name not in self.hypothesis.outer:
                 return f"{other}.{self._column(local, self._type(variable))}"
-        return compound(kind, f"{alias}.{column}", f"{alias}.{next(iter(table.columns))}", self.random, nullable=not filled_)
+        return compound(
+            kind, f"{alias}.{column}", f"{alias}.{next(iter(table.columns))}", self.random, nullable=not filled_
+        )
 
     def _reference(self, shown: str, table: _Table, column: str) -> None:
         for text in self._conditions():
@@ -324,8 +327,10 @@ class _Maker:
         if self.plain:
             if place == "condition":
                 return f"SELECT {first} AS o1 FROM {source} WHERE {text}"
-            return f"SELECT {text} AS o1 FROM {source}" if place == "aggregate" else (
-                f"SELECT {first} AS o1, {text} AS o2 FROM {source}"
+            return (
+                f"SELECT {text} AS o1 FROM {source}"
+                if place == "aggregate"
+                else (f"SELECT {first} AS o1, {text} AS o2 FROM {source}")
             )
         source = self._joined(source, first)
         if place == "condition":

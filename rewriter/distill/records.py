@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlglot import exp
@@ -113,16 +113,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one difference: a ``document``, or why there is none. ``pairs``: from how many pairs; ``passed``:
-    generated uses on which it was verified, over ``schemas`` schemas."""
+    """What came of one difference: a ``document``, or why there is none. ``pairs``: from how many pairs; ``detail``:
+    on what it was tried, or why it was refused."""
 
     pairs: int
     document: RuleDocument | None = None
     refused: Reason | None = None
     detail: str = ""
     ratio: float | None = None
-    passed: int = 0
-    schemas: int = 0
-    proofs: int = 0
     script: str | None = None
-    origins: tuple[str, ...] = field(default=())
+    origins: tuple[str, ...] = ()

@@ -84,6 +84,7 @@ def test_a_rule_that_lost_its_condition_is_found_out(name: str, lost: str, engin
 
 def _hammered(document: RuleDocument, engine: DuckDB) -> Count:
     count = Count()
+
     @settings(
         max_examples=DRAWS,
         derandomize=True,
