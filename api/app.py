@@ -18,11 +18,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from rewriter import __version__
+from rewriter.candidates import default_sources
 from rewriter.engines import connect, without_credentials
 from rewriter.errors import EngineError, InputError, RewriterError, StoreError, TargetError, UsageError
 from rewriter.pipeline import EFFORTS, rewrite
 from rewriter.records import VerdictKind
 from rewriter.report import to_json
+from rewriter.repository import Repository
 from rewriter.settings import Settings
 from rewriter.store import Store
 
@@ -65,10 +67,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.post("/v1/rewrites")
     def create_rewrite(body: RewriteRequest, request: Request) -> dict[str, Any]:
         """Rewrite one statement and answer with the report (see rewriter/report/schema.json)."""
+        store: Store = request.app.state.store
         policy = replace(EFFORTS[body.effort], require=body.require, timeout=body.timeout)
         with measuring, contextlib.closing(connect(_target(chosen))) as engine:
-            report = rewrite(body.sql, engine, policy=policy, target=without_credentials(_target(chosen)))
-        store: Store = request.app.state.store
+            report = rewrite(
+                body.sql,
+                engine,
+                policy=policy,
+                sources=default_sources(rules=Repository(store).executable()),
+                target=without_credentials(_target(chosen)),
+            )
         document = to_json(report)
         return {"id": store.record(report, document), **document}
 

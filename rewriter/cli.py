@@ -35,6 +35,7 @@ from rewriter.cli_support import (
     read_statement,
     read_text,
     replayed,
+    stored_rules,
     talk,
     write,
     write_json,
@@ -172,7 +173,7 @@ def rewrite_command(
                 sql,
                 engine,
                 policy=policy,
-                sources=(*default_sources(experience), *asked),
+                sources=(*default_sources(experience, stored_rules()), *asked),
                 progress=progress,
                 target=_shown(target, engine),
             )

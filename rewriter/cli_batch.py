@@ -25,6 +25,7 @@ from rewriter.cli_support import (
     keep_experience,
     known_experience,
     progress_bar,
+    stored_rules,
     talk,
     write_json,
 )
@@ -103,7 +104,7 @@ def _work(
             engine,
             store,
             policy=policy,
-            sources=(*default_sources(experience), *asked),
+            sources=(*default_sources(experience, stored_rules()), *asked),
             target=without_credentials(target),
             progress=lambda event: progress(replace(event, message=f"{event.message}; {_counts(done)}")),
         )

@@ -1,6 +1,6 @@
 """Rules held against variations of their own cases: nearly the document's queries and schemas, and never quite.
 
-The tests draw the variations from hypothesis, so that a failing one shrinks; a check of a new rule draws them at random.
+The tests draw the variations from hypothesis, so that a failing one shrinks; the check of a new rule draws at random.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ RESULTS = 3  # results of a rule that are looked at for one variation
 
 Change = Callable[[exp.Query, "Chooser"], bool]
 
-_FLIPPED = {exp.EQ: exp.GT, exp.GT: exp.LTE, exp.LT: exp.NEQ, exp.GTE: exp.EQ, exp.LTE: exp.EQ, exp.NEQ: exp.EQ}
+_FLIPPED: dict[type[exp.Expr], type[exp.Binary]] = {
+    exp.EQ: exp.GT,
+    exp.GT: exp.LTE,
+    exp.LT: exp.NEQ,
+    exp.GTE: exp.EQ,
+    exp.LTE: exp.EQ,
+    exp.NEQ: exp.EQ,
+}
 _AGGREGATES = (exp.Sum, exp.Min, exp.Max, exp.Avg, exp.Count)
 _JOINS = ("", "LEFT", "FULL", "RIGHT")
 _SETS = (exp.Union, exp.Intersect, exp.Except)

@@ -4,9 +4,9 @@
 twice, a metavariable stands for equal expressions. Operands of AND, OR, ``=``, ``<>``, ``+`` and ``*`` match in either
 order, comparisons also mirrored; a template that is a chain of AND (or OR) matches any operands of a longer chain and
 leaves the others. Clauses that the outermost SELECT does not name stay as they are, where it names no FROM and the
-other template has a SELECT to keep them in; any other SELECT has the clauses that it shows and no more. Names are metavariables too:
-``@t AS @a`` is a table (or CTE) under a name, ``@a.@c`` a column of what goes by that name (see pattern_names.py).
-CONTRIBUTING.md has the format.
+other template has a SELECT to keep them in; any other SELECT has the clauses that it shows and no more. Names are
+metavariables too: ``@t AS @a`` is a table (or CTE) under a name, ``@a.@c`` a column of what goes by that name (see
+pattern_names.py). CONTRIBUTING.md has the format.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -65,27 +65,32 @@ class _Task:
 
 
 class RuleSearch:
-    """Candidates from the executable rules of the catalogue. ``experience`` orders them by what paid before."""
+    """Candidates from the executable rules of the catalogue, and from ``rules`` of other origin. ``experience`` orders
+    them by what paid before."""
 
     name = "rules"
 
-    def __init__(self, experience: Experience | None = None) -> None:
+    def __init__(self, experience: Experience | None = None, rules: Sequence[RuleDocument] = ()) -> None:
         self.experience = experience or Experience()
+        self.rules = tuple(rules)
 
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        yield from _Search(query, facts, budget, self.experience).run(original)
+        yield from _Search(query, facts, budget, self.experience, self.rules).run(original)
 
 
 class _Search:
-    def __init__(self, query: Query, facts: Facts, budget: Budget, experience: Experience) -> None:
+    def __init__(
+        self, query: Query, facts: Facts, budget: Budget, experience: Experience, more: Sequence[RuleDocument]
+    ) -> None:
         self.query = query
         self.facts = facts
         self.budget = budget
         self.experience = experience
         self.deadline = time.monotonic() + budget.seconds
-        self.rules = executable(query.dialect, facts.version)
+        own = (it for it in more if it.executable and it.pays_on(query.dialect, facts.version))
+        self.rules = (*executable(query.dialect, facts.version), *own)
         self.queue: list[_Task] = []
         self.seen = {_fingerprint(query.tree, query.dialect)}
         self.plans: set[str] = set()

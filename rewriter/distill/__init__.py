@@ -1,4 +1,4 @@
-"""Pattern rules from accepted rewrites: where a pair differs, what of that holds in general, and under which conditions.
+"""Pattern rules from accepted rewrites: where a pair differs, what of it holds in general, and on which conditions.
 
 The way is from the specific to the general: a rule starts out with every condition that its pair meets and gives up one
 after the other while the verifier finds no difference (``generalise``). What is left is written as a rule document and

@@ -202,7 +202,8 @@ class _Abstraction:
                     continue  # a row of a table that the template reads as well
                 sample = Variable("", "expression", node.copy(), node.meta.get("type", ""))
                 node.replace(_variable(self.names.of(("x", node.sql()), "x", sample)))
-        return holder.this
+        result: exp.Expr = holder.this
+        return result
 
     def _is_named(self, table: tuple[str, str]) -> bool:
         return table in self.tables
@@ -306,7 +307,8 @@ class _Abstraction:
                 raise Refused(Reason.BEYOND_PATTERNS, "the rewritten part has a constant that must be worked out")
             name = self.names.of(key, "x", Variable("", "constant", node.copy(), self._type(node)))
             node.replace(_variable(name))
-        return holder.this
+        result: exp.Expr = holder.this
+        return result
 
     def _type(self, node: exp.Expr) -> str:
         return type_of(node, None)

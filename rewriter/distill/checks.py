@@ -25,9 +25,9 @@ from rules.pattern_names import LIST, MARK, ONE
 from rules.rulefile import RuleDocument
 
 LEAST_USES, LEAST_SCHEMAS = 30, 5  # generated uses that have to pass, over so many schemas
-WANTED_USES = 36
+WANTED_USES = 32
 PROVED_USES = 4  # of them are certified, with proofs, and not only screened
-DRAWS, VARIATIONS = 60, 8  # variations of the document's cases that are drawn, and that are verified
+DRAWS, VARIATIONS = 40, 4  # variations of the document's cases that are drawn, and that are verified
 
 
 def check_document(document: RuleDocument, hunter: DuckDB, *, seed: int = 0) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def hypothesis_of(document: RuleDocument, template: Template) -> Hypothesis | No
             for bindings, _ in matches(template.find, node):
                 variables, outer = _variables(template, bindings, facts)
                 conditions = tuple(_bullet(condition.text) for condition in document.pattern.conditions)
-                known = {name for name in variables}
+                known = set(variables)
                 kept = tuple(text for text in conditions if _named(text) <= known)
                 return Hypothesis(
                     template_text(template.find),

@@ -80,12 +80,12 @@ def _structure(hypothesis: Hypothesis, columns: list[tuple[str, Variable]]) -> I
     for relation in hypothesis.outer:
         own = [shown for shown, _ in columns if shown.startswith(f"@{relation}.")]
         for table in tables:
-            yield Ask(tuple(f"`{shown}` is a column of `@{table}`" for shown in own), fact=False)
+            yield Ask(tuple(f"`{shown}` is a column of `@{table}`" for shown in own))
     for variable in hypothesis.variables.values():
         if variable.kind == "list" and variable.name.startswith("rest"):
-            for relation in hypothesis.variables.values():
-                if relation.kind == "relation" and relation.name not in hypothesis.outer:
-                    yield Ask((f"`@{variable.name}` reads only `@{relation.name}`",))
+            for other in hypothesis.variables.values():
+                if other.kind == "relation" and other.name not in hypothesis.outer:
+                    yield Ask((f"`@{variable.name}` reads only `@{other.name}`",))
 
 
 def _about_place(hypothesis: Hypothesis) -> Iterator[Ask]:

@@ -82,11 +82,10 @@ def name_of(rule: Rule, taken: set[str]) -> str:
 
 def _kind(template: str) -> str:
     marked = re.sub(r"@([a-z][a-z0-9_]*)(\.\.\.)?", r'"\1"', template)
-    tree: exp.Expr = (
-        sqlglot.parse_one(f"SELECT {marked}", read="postgres").selects[0]
-        if not marked.startswith("SELECT")
-        else sqlglot.parse_one(marked, read="postgres")
-    )
+    select = marked.startswith("SELECT")
+    whole = sqlglot.parse_one(marked if select else f"SELECT {marked}", read="postgres")
+    assert isinstance(whole, exp.Select)
+    tree: exp.Expr = whole if select else whole.selects[0]
     while isinstance(tree, (exp.Subquery, exp.Paren)):
         tree = tree.this
     if isinstance(tree, exp.Column):

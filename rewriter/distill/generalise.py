@@ -1,5 +1,5 @@
-"""From the specific to the general: a hypothesis starts with every condition that its pair meets, and gives up one after
-the other as long as the verifier finds no difference on uses that break it.
+"""From the specific to the general: a hypothesis starts with every condition that its pair meets, and gives up one
+after the other as long as the verifier finds no difference on uses that break it.
 
 What must stay has a counterexample, which becomes the document's proof that the condition is needed. What cannot be
 tried stays too.
@@ -47,7 +47,7 @@ def generalised(site: Site, pair: Pair, hunter: DuckDB) -> Rule:
                 raise Refused(Reason.REFUTED, first.case.explanation, first.script)
             if not first.passed:
                 raise Refused(Reason.UNTESTED, "no use of it could be generated and verified")
-            return _climbed(specific, asks, pair, hunter)
+            return _climbed(specific, asks, hunter)
         except Refused as error:
             # What comes nearest to a rule is told: a counterexample says more than a shape that patterns lack.
             if refused is None or error.reason is Reason.REFUTED:
@@ -71,8 +71,8 @@ def _texts(asks: list[Ask]) -> tuple[str, ...]:
     return tuple(text for ask in asks for text in ask.texts)
 
 
-def _climbed(hypothesis: Hypothesis, asks: list[Ask], pair: Pair, hunter: DuckDB) -> Rule:
-    """Give up what is not needed; facts that the pair's verdict did not rest on at once, if that can be."""
+def _climbed(hypothesis: Hypothesis, asks: list[Ask], hunter: DuckDB) -> Rule:
+    """Give up what is not needed, one after the other; then, of what is left without a counterexample, all at once."""
     needed: list[Case] = []
     proofs = count = 0
     for number, ask in enumerate(asks, start=2):

@@ -334,7 +334,7 @@ class _Maker:
             )
         source = self._joined(source, first)
         if place == "condition":
-            form = self.random.choice(
+            return self.random.choice(
                 (
                     f"SELECT {first} AS o1 FROM {source} WHERE {text} AND {second} > 1",
                     f"SELECT {first} AS o1 FROM {source} WHERE ({text}) OR {second} = 2",
@@ -345,7 +345,6 @@ class _Maker:
                     f"SELECT DISTINCT {first} AS o1 FROM {source} WHERE {text}",
                 )
             )
-            return form
         if place == "aggregate":
             return self.random.choice(
                 (

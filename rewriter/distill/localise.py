@@ -49,7 +49,8 @@ def annotated(query: Query) -> exp.Query:
         table = facts.table(found[0]) if found is not None else None
         column.meta["home"] = -1 if home is None else homes[id(home)]
         column.meta["type"] = facts.type(column).sql(dialect=query.dialect)
-        column.meta["table"] = None if table is None else (table.name, (found[0].args.get("db") and found[0].db) or "")
+        item = found[0] if found is not None and isinstance(found[0], exp.Table) else None
+        column.meta["table"] = None if table is None or item is None else (table.name, item.db)
     return copy
 
 

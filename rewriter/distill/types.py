@@ -1,4 +1,4 @@
-"""Kinds of SQL types, as conditions name them, with columns, constants and expressions of each for generated queries."""
+"""Kinds of SQL types, as conditions name them, with constants and expressions of each for generated queries."""
 
 from __future__ import annotations
 
