@@ -242,8 +242,13 @@ class _Maker:
         return self.kinds[own]
 
     def _literal(self, variable: Variable) -> bool:
-        shown = f"`@{variable.name}` is a"
-        return any(text.startswith(shown) and " literal" in text for text in self._conditions())
+        """Whether only a literal can meet the conditions on a variable."""
+        shown = f"`@{variable.name}`"
+        return any(
+            (text.startswith(f"{shown} is a") and " literal" in text)
+            or (shown in text and (" differs from " in text or " is not less than " in text))
+            for text in self._conditions()
+        )
 
     def _asked(self, own: str) -> tuple[str | None, bool]:
         """The kind that some condition asks for on a variable of a kind, and whether one of that kind is a literal."""
