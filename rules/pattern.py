@@ -380,6 +380,9 @@ def _replaced(
     new = filled(tree, {name: marked(value, node) for name, value in bindings.items()}, bindings)
     if not _carry_over(template, new, bindings.get(SELECT)):
         return None
+    was, made = _select(node), _select(new)
+    if was is not None and made is not None and len(was.expressions) == len(made.expressions):
+        made.set("expressions", [_named_as(*pair) for pair in zip(made.expressions, was.expressions, strict=True)])
     if isinstance(new, exp.Filter) and isinstance(site.parent, exp.Filter):
         return None
     kind = type(template.find)
@@ -404,10 +407,6 @@ def _carry_over(template: Template, new: exp.Expr, matched: Bound | None) -> boo
     found, made = template.find.find(exp.Select), new.find(exp.Select)
     if found is None or made is None or not isinstance(matched, exp.Select):
         return True
-    if len(made.expressions) == len(matched.expressions):
-        made.set(
-            "expressions", [_named_as(*outputs) for outputs in zip(made.expressions, matched.expressions, strict=True)]
-        )
     for key, value in matched.args.items():
         if _given(found.args.get(key)) or not _given(value):
             continue
@@ -420,6 +419,12 @@ def _carry_over(template: Template, new: exp.Expr, matched: Bound | None) -> boo
         else:
             return False
     return True
+
+
+def _select(node: exp.Expr) -> exp.Select | None:
+    """The SELECT that a template as a whole is, in brackets or not."""
+    node = node.this if isinstance(node, exp.Subquery) else node
+    return node if isinstance(node, exp.Select) else None
 
 
 def _named_as(output: exp.Expr, was: exp.Expr) -> exp.Expr:

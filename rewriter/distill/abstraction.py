@@ -163,8 +163,8 @@ class _Abstraction:
 
     def _with_rest(self, find: exp.Expr, replace: exp.Expr) -> tuple[exp.Expr, exp.Expr]:
         """The conditions that a WHERE of both sides has in common, as one list."""
-        for mine in list(find.find_all(exp.Where)):
-            for theirs in list(replace.find_all(exp.Where)):
+        for mine in _filters(find):
+            for theirs in _filters(replace):
                 left, right = _operands(mine.this), _operands(theirs.this)
                 common = [part for part in left if part in right and part.find(exp.Query) is None]
                 if len(common) == len(left) and len(common) == len(right):
@@ -384,6 +384,11 @@ def _plain_outputs(exists: exp.Exists) -> None:
     select = exists.this
     if isinstance(select, exp.Select) and not select.find(exp.AggFunc) and not select.args.get("distinct"):
         select.set("expressions", [exp.Literal.number(1)])
+
+
+def _filters(tree: exp.Expr) -> list[exp.Where]:
+    """The WHERE clauses of SELECTs."""
+    return [where for where in tree.find_all(exp.Where) if isinstance(where.parent, exp.Select)]
 
 
 def _operands(node: exp.Expr) -> list[exp.Expr]:

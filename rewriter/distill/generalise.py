@@ -37,9 +37,13 @@ class Tried:
 def generalised(site: Site, pair: Pair, hunter: DuckDB) -> Rule:
     """The most general rule that a site gives. Raises Refused, TargetLost."""
     refused: Refused | None = None
+    seen: set[tuple[str, str]] = set()
     for manner in _manners(site):
         try:
             hypothesis = abstracted(site, manner)
+            if (hypothesis.find, hypothesis.replace) in seen:
+                continue
+            seen.add((hypothesis.find, hypothesis.replace))
             asks = met(hypothesis, pair)
             specific = replace(hypothesis, conditions=(*lasting(hypothesis), *_texts(asks)))
             first = tried(specific, hunter, FIRST + 2 * len(constants(site)), seed=1)
@@ -152,7 +156,7 @@ def shown(instance: Instance, after: str, verdict: Verdict | None = None) -> Cas
         instance.query.sql(pretty=True),
         after,
         rows=_inserts(found) if found is not None else "",
-        explanation=found.explanation if found is not None else "",
+        explanation=(found.explanation if found is not None else "") or (verdict.reason if verdict is not None else ""),
     )
 
 
