@@ -11,10 +11,10 @@ from rewriter.distill.records import Pair, Reason, Refused, Site
 from rewriter.errors import RewriterError
 from rewriter.parse import parse
 from rewriter.records import Query
-from rules.build import conjunction
+from rules.build import conjunction, disjunction
 from rules.facts import Facts
 from rules.pattern import is_value
-from rules.sites import copied, owner
+from rules.sites import copied, owner, relations
 
 MOST_DIFFERENCES = 4
 
@@ -29,12 +29,34 @@ class Difference:
 def differences(pair: Pair) -> list[Difference]:
     """All places where the two trees differ. Raises Refused when they are the same, or have nothing in common."""
     before, after = annotated(pair.before), annotated(pair.after)
-    if before == after:
-        raise Refused(Reason.NOTHING_GAINED, "both queries are the same once names are resolved")
+    if _plain(before) == _plain(after):
+        raise Refused(Reason.NOTHING_GAINED, "both queries are the same but for names and the order of conditions")
     found = [Difference(ladder) for ladder in _walk(before, after, ())]
     if len(found) > MOST_DIFFERENCES:
         raise Refused(Reason.CANNOT_LOCALISE, f"the queries differ in {len(found)} places")
     return found
+
+
+def _plain(tree: exp.Query) -> str:
+    """A query as text in which neither the names that relations go by nor the order of conditions matters."""
+    copy = tree.copy()
+    number = 0
+    for select in copy.find_all(exp.Select):
+        for item in relations(select):
+            alias, old = item.args.get("alias"), item.alias_or_name
+            if isinstance(alias, exp.TableAlias):
+                number += 1
+                for column in copy.find_all(exp.Column):
+                    if column.table == old and owner(column) is select:
+                        column.set("table", exp.to_identifier(f"n{number}"))
+                alias.set("this", exp.to_identifier(f"n{number}"))
+    for node in list(copy.find_all(exp.And, exp.Or))[::-1]:
+        if not isinstance(node.parent, type(node)):
+            parts = sorted(_chain(node, type(node)), key=lambda part: part.sql())
+            made = conjunction(parts) if isinstance(node, exp.And) else disjunction(parts)
+            if made is not None and node.parent is not None:
+                node.replace(made)
+    return copy.sql(comments=False)
 
 
 def annotated(query: Query) -> exp.Query:
