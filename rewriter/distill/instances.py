@@ -18,7 +18,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rewriter.distill.records import Hypothesis, Variable
-from rewriter.distill.types import COMPARABLE, NAMED, compound, constant, drawn_type, kind_of
+from rewriter.distill.types import COMPARABLE, NAMED, compound, constant, drawn_type, kind_of, plainest
 from rewriter.errors import RewriterError
 from rewriter.parse import parse, read_schema
 from rewriter.records import Query
@@ -261,7 +261,7 @@ class _Maker:
 
     def _type(self, variable: Variable) -> str:
         kind = self._kind(variable)
-        return drawn_type(kind, self.random) if not self.plain else drawn_type(kind, Random(0))
+        return plainest(kind) if self.plain else drawn_type(kind, self.random)
 
     def _value(self, variable: Variable) -> str:
         shown, kind = f"@{variable.name}", self._kind(variable)

@@ -16,7 +16,7 @@ COMPARABLE: Mapping[str, Sequence[str]] = {
 }  # what a literal of a kind can be compared with
 _TYPES: Mapping[str, Sequence[str]] = {
     "integer": ("integer", "bigint"),
-    "number": ("numeric(10, 2)", "integer"),
+    "number": ("numeric(10, 2)", "numeric(8, 3)", "integer"),
     "double": ("double precision",),
     "text": ("text", "varchar(20)"),
     "date": ("date",),
@@ -65,6 +65,11 @@ def kind_of(type_: str) -> str:
 def drawn_type(kind: str, random: Random) -> str:
     """A type of a kind; of any kind for the empty one."""
     return random.choice(_TYPES[kind if kind in _TYPES else random.choice(sorted(_TYPES))])
+
+
+def plainest(kind: str) -> str:
+    """The first type that comes to mind for a kind."""
+    return _TYPES.get(kind, _TYPES["integer"])[0]
 
 
 def constant(kind: str, random: Random, *, literal: bool = False) -> str:

@@ -46,14 +46,10 @@ def test_a_reference_is_told_by_its_columns() -> None:
         "SELECT c.b FROM c WHERE EXISTS (SELECT COUNT(*) FROM p WHERE p.id = c.pid)",
         "SELECT c.b FROM c WHERE EXISTS (SELECT 1 FROM p JOIN c AS d ON d.id = p.a WHERE p.id = c.pid)",
         "SELECT c.b FROM c WHERE EXISTS (SELECT 1 FROM p WHERE p.id = c.pid AND p.name = 'x')",
-        "SELECT c.b FROM c WHERE EXISTS (SELECT 1 FROM p TABLESAMPLE BERNOULLI (50) WHERE p.id = c.pid)",
     ],
 )
 def test_a_select_that_shows_its_from_is_shown_whole(sql: str) -> None:
-    try:
-        assert not made(TO_NOT_NULL, sql)
-    except Exception as error:  # the parser may refuse a sample before the pattern sees it
-        assert "TABLESAMPLE" in sql, error
+    assert not made(TO_NOT_NULL, sql)
 
 
 def test_what_belongs_to_the_subquery_does_not_leave_it() -> None:
@@ -99,8 +95,8 @@ def test_a_table_read_twice_is_one_table() -> None:
     assert not made(
         templates, "SELECT q.a FROM p AS q WHERE NOT EXISTS (SELECT 1 FROM c AS r WHERE r.a > q.a)", condition
     )
-    cte = "WITH c AS (SELECT p.a AS b FROM p) SELECT q.b FROM {} AS q WHERE NOT EXISTS (SELECT 1 FROM c AS r WHERE r.b > q.b)"
-    assert made(templates, cte.format("c"), condition)
+    query = "SELECT q.b FROM c AS q WHERE NOT EXISTS (SELECT 1 FROM c AS r WHERE r.b > q.b)"
+    assert made(templates, f"WITH c AS (SELECT p.a AS b FROM p) {query}", condition)
 
 
 def test_a_key_of_the_rows_is_one_of_all_that_are_joined() -> None:
