@@ -267,7 +267,8 @@ class _Abstraction:
             else:
                 sample = Variable("", "column", column.copy(), type_)
                 name = ONE + self.names.of(("column", *table, column.name), "c", sample)
-                self._seen(name.removeprefix(ONE), relation)
+                if not theirs:
+                    self._seen(name.removeprefix(ONE), relation)
             column.set("table", exp.to_identifier(relation, quoted=relation.startswith("?")))
             column.set("this", exp.to_identifier(name, quoted=name.startswith("?")))
 

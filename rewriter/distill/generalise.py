@@ -16,6 +16,7 @@ from rewriter.distill.conditions import Ask, lasting, met
 from rewriter.distill.instances import Instance, instances
 from rewriter.distill.records import Case, Hypothesis, Pair, Reason, Refused, Rule, Site
 from rewriter.engines import DuckDB
+from rewriter.errors import RuleFileError
 from rewriter.records import Counterexample, Query, Value, Verdict, VerdictKind
 from rewriter.verify import Verifier
 
@@ -54,6 +55,8 @@ def generalised(site: Site, pair: Pair, hunter: DuckDB) -> Rule:
             if not first.passed:
                 raise Refused(Reason.UNTESTED, "no use of it could be generated and verified")
             return _climbed(specific, asks, hunter)
+        except RuleFileError as error:
+            refused = refused or Refused(Reason.BEYOND_PATTERNS, error.message.partition(": ")[2])
         except Refused as error:
             # What comes nearest to a rule is told: a counterexample says more than a shape that patterns lack.
             if refused is None or error.reason is Reason.REFUTED:

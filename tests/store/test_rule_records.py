@@ -79,7 +79,7 @@ def test_rejected_and_retired_are_kept_with_who_and_why(repository: Repository) 
     assert (listed.reason, listed.changed_by) == ("it gains nothing", "bob")
     repository.retire("own/mine", by="ann")
     assert [it.name for it in repository.all(status="retired")] == ["own/mine"]
-    with pytest.raises(UsageError, match="file"):
+    with pytest.raises(UsageError, match="the store has no rule"):
         repository.retire(SOUND.name)
 
 
@@ -101,6 +101,7 @@ def test_all_rules_are_in_one_list_and_are_found_by_words(store: Store, reposito
         repository.all(origin="nowhere")
 
 
+@pytest.mark.slow
 def test_what_is_not_approved_by_its_checks_stays_a_draft(repository: Repository, hunter: DuckDB) -> None:
     text = SOUND.text.replace("```sql\n@value IS NOT NULL\n```", "```sql\n@value IS NULL\n```", 1)
     assert text != SOUND.text
