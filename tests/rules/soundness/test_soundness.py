@@ -102,11 +102,9 @@ def _hammered(document: RuleDocument, engine: DuckDB) -> Count:
 
 
 def _one(document: RuleDocument, engine: DuckDB, choose: Drawn, count: Count) -> None:
-    if count.fired >= VARIATIONS and not count.failed:
+    found = variation(document, choose)  # drawn in any case: hypothesis wants the same draws each time
+    if found is None or (count.fired >= VARIATIONS and not count.failed):
         return  # enough; a failure is looked at until it is as small as it gets
-    found = variation(document, choose)
-    if found is None:
-        return
     count.fired += 1
     for tree, verdict in verdicts(found, engine):
         query = found.query
