@@ -73,6 +73,9 @@ def _possible(hypothesis: Hypothesis) -> Iterator[Ask]:
         else:
             yield Ask((f"`{shown}` is deterministic",))
     yield from _constants([it for it in variables if it.kind == "constant"])
+    if hypothesis.place == "condition":
+        # Last: whether NULL and FALSE differ there shows only once NULL is allowed.
+        yield Ask(("in a filter",))
 
 
 def _structure(hypothesis: Hypothesis, columns: list[tuple[str, Variable]]) -> Iterator[Ask]:
@@ -89,8 +92,6 @@ def _structure(hypothesis: Hypothesis, columns: list[tuple[str, Variable]]) -> I
 
 
 def _about_place(hypothesis: Hypothesis) -> Iterator[Ask]:
-    if hypothesis.place == "condition":
-        yield Ask(("in a filter",))
     outermost = hypothesis.find.partition("SELECT")[2].partition("SELECT")[0]
     if outermost and "FROM" not in outermost and "SELECT" in hypothesis.replace:
         for clause in ("GROUP BY", "DISTINCT", "OFFSET", "LIMIT", "ORDER BY"):
