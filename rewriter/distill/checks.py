@@ -26,7 +26,7 @@ from rules.rulefile import RuleDocument
 
 LEAST_USES, LEAST_SCHEMAS = 30, 5  # generated uses that have to pass, over so many schemas
 WANTED_USES = 32
-CERTIFIED_USES = 8  # of them are certified, with proofs, and not only screened
+CERTIFIED_USES = 16  # of them are certified, with proofs, and not only screened
 DRAWS, VARIATIONS = 40, 4  # variations of the document's cases that are drawn, and that are verified
 
 
