@@ -117,6 +117,11 @@ def test_constants_that_say_nothing_may_stay() -> None:
             "SELECT (SELECT s.id FROM sale s ORDER BY s.id, s.pieces LIMIT 7) AS x",
             Reason.BEYOND_PATTERNS,
         ),
+        (
+            "SELECT s.id FROM sale s WHERE s.pieces / 2 >= 3",  # -3 / 2 is -1, and -3 is less than -1 * 2
+            "SELECT s.id FROM sale s WHERE s.pieces >= 3 * 2",
+            Reason.UNTESTED,
+        ),
         ("SELECT id FROM sale", "SELECT s.id AS id FROM sale s", Reason.NOTHING_GAINED),
         (
             "SELECT id FROM sale WHERE pieces > 1 AND (rebate > 2 OR kind = 'x')",
