@@ -36,6 +36,7 @@ from rewriter.cli_support import (
     keep_experience,
     known_experience,
     progress_bar,
+    stored_rules,
     talk,
     write,
 )
@@ -219,7 +220,7 @@ class _Work:
                     engine,
                     store,
                     policy=policy,
-                    sources=(*default_sources(experience), *asked),
+                    sources=(*default_sources(experience, stored_rules()), *asked),
                     target=without_credentials(target),
                     progress=lambda event: progress(
                         replace(event, message=f"{event.message}; {self._so_far(len(todo))}")

@@ -19,6 +19,7 @@ from rewriter.candidates.model.selector import Selector, Structural
 from rewriter.records import Plan
 
 T = TypeVar("T")
+PUT_AWAY = ("rejected", "retired")  # statuses of rules that a person does not want used
 _WORD = re.compile(r"[a-z]{3,}")
 _COMMON = frozenset("the and for that with this from into are its which each one all any not once only when".split())
 
@@ -104,7 +105,8 @@ class Knowledge:
     def near(self, rule: str, most: int) -> list[LearntRule]:
         """Known rules that read alike, one of each group, the most alike first."""
         found: dict[int, LearntRule] = {}
-        for known in nearest(rule, self.rules, lambda one: one.text, len(self.rules)):
+        standing = [one for one in self.rules if one.status not in PUT_AWAY]
+        for known in nearest(rule, standing, lambda one: one.text, len(standing)):
             found.setdefault(known.group, known)
         return list(found.values())[:most]
 
