@@ -45,7 +45,7 @@ class JobView(BaseModel):
     """A piece of work as it stands."""
 
     id: str
-    kind: Literal["rewrite", "verification", "batch"]
+    kind: Literal["rewrite", "verification", "batch", "rule"]
     target: str
     state: State
     stage: str

@@ -79,6 +79,13 @@ class VerificationOrder(Order):
     seconds: float = Field(10.0, gt=0, le=600, description="how long to look for a proof or a difference")
 
 
+class RuleOrder(Order):
+    """A rule of the store to be checked, and made stable when every check passes where ``approve`` says so."""
+
+    name: str = Field(max_length=128)
+    approve: bool = False
+
+
 class BatchOrder(Order):
     """A query log to read, group and rank, and whose slowest groups are to be rewritten."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rewriter.batch.logs.opening import find_files
 from rewriter.batch.work import Item, items
 from rewriter.candidates import Experience, Record, default_sources, packaged
 from rewriter.candidates.base import CandidateSource
-from rewriter.engines import SchemaOnly, connect
+from rewriter.engines import SchemaOnly, connect, scratch
 from rewriter.engines.base import Engine
 from rewriter.errors import InputError, RewriterError, UsageError
 from rewriter.llm import Account, Limit
@@ -28,8 +28,9 @@ from rewriter.parse import exact_key, named_tables, parse, read_schema
 from rewriter.pipeline import rewrite
 from rewriter.records import Event, Progress, Report
 from rewriter.report import to_json, verdict_to_json
+from rewriter.repository import Repository
 from rewriter.service.currency import rows_of
-from rewriter.service.orders import BatchOrder, ParameterValue, RewriteOrder, VerificationOrder
+from rewriter.service.orders import BatchOrder, ParameterValue, RewriteOrder, RuleOrder, VerificationOrder
 from rewriter.service.targets import found, inside, look, opened
 from rewriter.service.uploads import upload_path
 from rewriter.service.vault import Vault
@@ -68,12 +69,15 @@ class Performer:
                 return self._verification(job, VerificationOrder.model_validate(job.request), progress)
             case "batch":
                 return self._batch(job, BatchOrder.model_validate(job.request), progress)
+            case "rule":
+                return self._rule(job, RuleOrder.model_validate(job.request), progress)
         raise UsageError(f"unknown kind of job {job.kind!r}")
 
     def _rewrite(self, job: JobRecord, order: RewriteOrder, progress: Progress, tell: Tell) -> Ending:
         target = found(self.store, job.tenant, order.target)
         experience = self._experience(job.tenant)
         rules_off = self.store.targets(job.tenant).rules_off(order.target)
+        own_rules = Repository(self.store, job.tenant).executable()
         told: list[str] = []
         with contextlib.ExitStack() as stack:
             engine = stack.enter_context(opened(target, self.settings, self.vault))
@@ -83,7 +87,7 @@ class Performer:
                 order.sql,
                 engine,
                 policy=order.policy(),
-                sources=(*default_sources(experience, rules_off), *asked),
+                sources=(*default_sources(experience, own_rules, rules_off), *asked),
                 parameter_sets=[tuple(values) for values in order.parameter_sets],
                 progress=progress,
                 target=order.target,
@@ -156,6 +160,16 @@ class Performer:
             return {"result": counted}
 
         return ending
+
+    def _rule(self, job: JobRecord, order: RuleOrder, progress: Progress) -> Ending:
+        repository = Repository(self.store, job.tenant)
+        progress(Event("verify", "checking the rule"))
+        with contextlib.closing(scratch()) as hunter:
+            do = repository.approve if order.approve else repository.check
+            findings = do(order.name, hunter, by=job.actor)
+        passed = all(finding.ok for finding in findings)
+        body = {"passed": passed, "approved": passed and order.approve, "findings": [asdict(one) for one in findings]}
+        return lambda _: {"result": body}
 
     def _log(self, order: BatchOrder, tenant: str) -> Path:
         if order.upload is not None:
