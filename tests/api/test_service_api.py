@@ -138,7 +138,7 @@ def test_a_rule_can_be_switched_off_for_a_target(service: Client) -> None:
 
 @pytest.mark.slow
 def test_a_rule_of_ones_own_is_applied_once_its_checks_approve_it(service: Client) -> None:
-    known = service("GET", "/v1/rules/predicate/coalesce_comparison").json
+    known = service("GET", "/v1/rules/predicate/negated_comparison").json
     good = known["document"] if known.get("document") else ""
     assert good, known
     broken = re.sub(
@@ -156,7 +156,7 @@ def test_a_rule_of_ones_own_is_applied_once_its_checks_approve_it(service: Clien
     assert service("GET", "/v1/rules/own/mine").json["status"] == "stable"
     retired = service("PUT", "/v1/rules/own/mine/status", {"status": "retired", "reason": "enough"})
     assert retired.json["status"] == "retired"
-    assert service("PUT", "/v1/rules/predicate/coalesce_comparison", {"document": good}).status == 422
+    assert service("PUT", "/v1/rules/predicate/negated_comparison", {"document": good}).status == 422
     assert service("POST", "/v1/rules", {"name": "own/other", "document": "no document"}).status == 422
 
 
