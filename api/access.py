@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.context import Service, service_of
-from api.oidc import claims_of
+from api.outer import OURS
 from rewriter.errors import Forbidden, Unauthenticated, UsageError
 from rewriter.service.vault import digest
 from rewriter.settings import Settings
@@ -24,6 +25,8 @@ from rewriter.store.tables import DEFAULT_TENANT
 VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 ROLES = (VIEWER, OPERATOR, ADMIN)  # each may do what those before it may
 MARK = "rk"
+TENANT = re.compile(r"[!-~]{1,64}")
+LONGEST_SUBJECT = 100  # characters; those of longer subjects are hashed
 
 _bearer = HTTPBearer(auto_error=False, description="an API key (rk_...), or a token of the configured OIDC issuer")
 
@@ -47,13 +50,13 @@ def needs(role: str) -> Callable[..., Caller]:
 
     def caller(
         request: Request,
-        response: Response,
         service: Annotated[Service, Depends(service_of)],
         given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> Caller:
         found = identify(given.credentials if given is not None else None, service)
         allowance = service.limiter.take(f"{found.tenant}/{found.actor}", found.rate)
-        response.headers.update(allowance.headers)
+        request.scope[OURS].update(allowance.headers)
+        allowance.check()
         if not found.may(role):
             raise Forbidden(f"this needs the role {role}", hint=f"the caller's role is {found.role}")
         request.state.caller = found
@@ -75,7 +78,7 @@ def identify(credentials: str | None, service: Service) -> Caller:
     if credentials.startswith(f"{MARK}_"):
         return _of_key(credentials, service)
     if service.settings.oidc_issuer is not None:
-        return _of_token(credentials, service.settings)
+        return _of_token(service.tokens.claims(credentials), service.settings)
     raise _invalid()
 
 
@@ -89,13 +92,18 @@ def _of_key(credentials: str, service: Service) -> Caller:
     return Caller(found.tenant, found.id, found.role, found.rate)
 
 
-def _of_token(credentials: str, settings: Settings) -> Caller:
-    claims = claims_of(credentials, settings)
+def _of_token(claims: Mapping[str, Any], settings: Settings) -> Caller:
     role = claims.get(settings.oidc_role_claim)
     if role not in ROLES:
         raise Unauthenticated("the token names no role of this service")
-    tenant = str(claims.get(settings.oidc_tenant_claim) or DEFAULT_TENANT)
-    return Caller(tenant[:64], f"oidc:{claims['sub']}"[:128], str(role))
+    tenant = claims.get(settings.oidc_tenant_claim, DEFAULT_TENANT)
+    # Never cut short: two tenants, or two people, could then become one.
+    if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
+        raise Unauthenticated("the token names no tenant that can be one", hint="1 to 64 printable ASCII characters")
+    subject = str(claims["sub"])
+    if len(subject) > LONGEST_SUBJECT or not (subject.isascii() and subject.isprintable()):
+        subject = f"sha256:{digest(subject)}"
+    return Caller(tenant, f"oidc:{subject}", str(role))
 
 
 def _invalid() -> Unauthenticated:

@@ -6,16 +6,16 @@ The process that answers requests does no rewriting: worker processes do, one of
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 
 from api import console, problems
 from api.access import first_key
 from api.context import Service
+from api.description import complete
 from api.oidc import check_issuer
+from api.outer import Outer
 from api.routes import ROUTERS
 from api.workers import LocalWorkers
 from rewriter import __version__
@@ -25,10 +25,6 @@ from rewriter.service.vault import vault_of
 from rewriter.settings import Settings
 from rewriter.store import Store
 from rewriter.store.tables import DEFAULT_TENANT
-
-log = logging.getLogger(__name__)
-
-MAX_BODY = 2 * 1024 * 1024  # bytes; uploaded logs have a limit of their own
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -55,37 +51,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Rewrites slow SQL queries into faster ones, with evidence that they are equivalent.",
         # Spans tell routes and times; validation errors and exceptions could quote SQL.
         telemetry={"logs": False},
+        # A redirect would name whatever host the caller named, over plain HTTP, and clients send their key there.
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     console.install(app)
 
-    @app.middleware("http")
-    async def measured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        start = time.perf_counter()
-        status = 500
-        try:
-            response = await call_next(request)
-            status = response.status_code
-            for name, value in SECURITY_HEADERS.items():
-                response.headers.setdefault(name, value)
-            return response
-        finally:
-            route = getattr(request.scope.get("route"), "path", "unknown")
-            metrics = app.state.service.metrics
-            metrics.requests.labels(request.method, route, str(status)).inc()
-            metrics.seconds.labels(route).observe(time.perf_counter() - start)
-
+    complete(app)
+    app.add_middleware(Outer, metrics=lambda _: app.state.service.metrics)
     return app
-
-
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-}
 
 
 def _opened(settings: Settings) -> Service:

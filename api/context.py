@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from api.limiting import Limiter
 from api.lookups import Lookups
 from api.metrics import Metrics
+from api.oidc import Tokens
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store
@@ -50,6 +51,7 @@ class Service:
         self.limiter = Limiter(settings.rate)
         self.metrics = Metrics(store)
         self.keys = Keys(store)
+        self.tokens = Tokens(settings)
         self.lookups = Lookups(store, settings, vault)
 
     def close(self) -> None:

@@ -17,11 +17,19 @@ WINDOW = 60  # seconds
 
 @dataclass(frozen=True)
 class Allowance:
-    """``left`` requests of ``quota`` for the next ``reset`` seconds."""
+    """``left`` requests of ``quota`` for the next ``reset`` seconds; ``allowed``: this one too."""
 
     quota: int
     left: int
     reset: int
+    allowed: bool
+
+    def check(self) -> None:
+        """Raises TooManyRequests."""
+        if not self.allowed:
+            error = TooManyRequests(f"more than {self.quota} requests in a minute", hint="wait, then go on slower")
+            error.wait = float(self.reset)
+            raise error
 
     @property
     def headers(self) -> dict[str, str]:
@@ -39,14 +47,9 @@ class Limiter:
         self._strategy = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def take(self, who: str, rate: int | None) -> Allowance:
-        """Count one request. Raises TooManyRequests."""
+        """Count one request."""
         item = RateLimitItemPerMinute(rate or self._rate)
         allowed = self._strategy.hit(item, who)
         stats = self._strategy.get_window_stats(item, who)
         reset = max(1, math.ceil(stats.reset_time - time.time()))
-        allowance = Allowance(item.amount, max(0, stats.remaining), reset)
-        if not allowed:
-            error = TooManyRequests(f"more than {item.amount} requests in a minute", hint="wait, then go on slower")
-            error.wait = float(reset)
-            raise error
-        return allowance
+        return Allowance(item.amount, max(0, stats.remaining), reset, allowed)

@@ -8,6 +8,7 @@ catalog that has changed takes back all evidence that rested on the old one firs
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from typing import Any
 from rewriter.catalog import Catalog
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
-from rewriter.errors import NotFound, RewriterError, TargetError
+from rewriter.errors import NotFound, RewriterError, TargetError, TargetUnreachable
 from rewriter.parse import exact_key, parse
 from rewriter.service.targets import Seen, found, look, url_of, version_of
 from rewriter.service.vault import Vault
@@ -28,6 +29,7 @@ from rewriter.store.reviews import ReviewRecord
 from rewriter.store.target_records import TargetRecord
 
 REMEMBERED = 10_000  # statements of a target whose keys are kept
+AWAY = 3.0  # seconds for which a target that could not be reached counts as away, so that nobody queues to find out
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class _Target:
     usable: dict[str, Usable] = field(default_factory=dict)
     shapes: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    keys: OrderedDict[str, tuple[str, str]] = field(default_factory=OrderedDict)
+    keys: OrderedDict[bytes, tuple[str, str]] = field(default_factory=OrderedDict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Lookups:
         self._settings = settings
         self._vault = vault
         self._targets: dict[tuple[str, str], _Target] = {}
+        self._opening: dict[tuple[str, str], threading.Lock] = {}
+        self._failed: dict[tuple[str, str], tuple[float, TargetError]] = {}
         self._lock = threading.Lock()
 
     def answer(self, tenant: str, name: str, sql: str) -> Answer:
@@ -85,12 +89,13 @@ class Lookups:
         target = self._current(tenant, name)
         if not target.record.enabled:
             return Answer(None, None, enabled=False)
-        keys = target.keys.get(sql)
+        text = hashlib.sha256(sql.encode()).digest()  # statements may be long, and many are remembered
+        keys = target.keys.get(text)
         if keys is None:
             query = parse(sql, target.seen.catalog)
             keys = exact_key(query), query.rewrite_key
             with target.lock:
-                target.keys[sql] = keys
+                target.keys[text] = keys
                 while len(target.keys) > REMEMBERED:
                     target.keys.popitem(last=False)
         exact, shape = keys
@@ -123,6 +128,7 @@ class Lookups:
         """Close what is open for a target: it was changed or removed."""
         with self._lock:
             target = self._targets.pop((tenant, name), None)
+            self._failed.pop((tenant, name), None)
         if target is not None:
             with target.lock, contextlib.suppress(RewriterError):
                 target.engine.close()
@@ -166,14 +172,22 @@ class Lookups:
         target.at = time.monotonic()
 
     def _open(self, tenant: str, name: str) -> _Target:
+        key = (tenant, name)
         with self._lock:
-            known = self._targets.get((tenant, name))
+            opening = self._opening.setdefault(key, threading.Lock())
+        # A lock for each target: one that does not answer is to hold up nobody who asks for another.
+        with opening:
+            known = self._targets.get(key)
             if known is not None:
                 return known
+            away = self._failed.get(key)
+            if away is not None and time.monotonic() - away[0] <= AWAY:
+                raise TargetUnreachable(away[1].message, hint=away[1].hint)
             record = found(self._store, tenant, name)
             try:
                 engine = connect(url_of(record, self._settings, self._vault))
             except TargetError as error:
+                self._failed[key] = time.monotonic(), error
                 self._store.targets(tenant).failed(name, error.message)
                 raise
             try:
@@ -181,7 +195,9 @@ class Lookups:
             except RewriterError:
                 engine.close()
                 raise
-            self._targets[tenant, name] = target
+            with self._lock:
+                self._failed.pop(key, None)
+                self._targets[key] = target
             return target
 
 

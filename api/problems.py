@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
@@ -26,8 +25,6 @@ from rewriter.errors import (
     TargetError,
     TooManyRequests,
 )
-
-log = logging.getLogger(__name__)
 
 PREFIX = "urn:rewriter:problem:"
 MEDIA = "application/problem+json"
@@ -58,6 +55,7 @@ _STATUS: tuple[tuple[type[RewriterError], int], ...] = (
 )
 
 _NAMES = {
+    400: "The body is not what its type says",
     401: "No valid key",
     403: "The key's role does not allow it",
     404: "Not there, or not for this caller",
@@ -99,28 +97,16 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status_code, "http")
+        code = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(
+            error.status_code, "http"
+        )
         headers = dict(error.headers or {})
         return problem(error.status_code, code, str(error.detail), "", headers)
-
-    @app.exception_handler(Exception)
-    async def broken(request: Request, error: Exception) -> JSONResponse:
-        # Not its text, which may quote SQL: the type and the place are enough to find it.
-        log.error("internal error in %s: %s at %s", request.url.path, type(error).__name__, place_of_failure(error))
-        return problem(500, "internal", "something went wrong in the service", "its log says where")
 
 
 def status_of(error: RewriterError) -> int:
     """The HTTP status that says what kind of failure it is."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-def place_of_failure(error: Exception) -> str:
-    """Function and line that raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else "?"
 
 
 def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:

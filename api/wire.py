@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -44,7 +45,7 @@ class JobView(BaseModel):
     """A piece of work as it stands."""
 
     id: str
-    kind: Literal["rewrite", "verification", "batch"]
+    kind: Literal["rewrite", "verification", "batch", "rule"]
     target: str
     state: State
     stage: str
@@ -184,6 +185,15 @@ def parts_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
         parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
         parts = None
-    if not isinstance(parts, list) or len(parts) != len(kinds) or not all(map(isinstance, parts, kinds)):
+    if not isinstance(parts, list) or len(parts) != len(kinds) or not all(map(_usable, parts, kinds)):
         raise UsageError("the cursor is none of ours", hint="take it from the Link header of an answer")
     return tuple(parts)
+
+
+def _usable(part: Any, kind: type) -> bool:
+    """Whether a cursor's part can be compared with a column: whoever forges one must not get at the store's errors."""
+    if isinstance(part, float):
+        return kind is float and math.isfinite(part)
+    if isinstance(part, int):
+        return kind is int and 0 <= part < 2**63 and not isinstance(part, bool)
+    return kind is str and isinstance(part, str) and part.isascii() and part.isprintable()

@@ -16,6 +16,7 @@ from rewriter.engines.base import Engine, Limits
 from rewriter.errors import EngineError, InputError, QueryTimeout
 from rewriter.parse import parse_candidate
 from rewriter.records import Candidate, Feedback, Loser, Plan, Query, Row, Trial, Verdict, VerdictKind
+from rewriter.robustness import Corners, slow_corner
 from rewriter.verify import Verifier
 
 WARM = 2.0  # seconds; the original is run twice when it takes no longer
@@ -52,7 +53,8 @@ class Entrant:
 class Assessor:
     """The candidates of one query. ``trial`` is the longest that a trial run normally takes, in seconds, and
     ``timeout`` the longest ever; ``trial`` None: the target is not to be run on. ``stage`` names the stage that the
-    seconds inside it are spent for."""
+    seconds inside it are spent for. ``corners`` tells how a candidate does with other constants; one that is slower
+    there than ``tolerance`` (original / candidate) is out where that was asked."""
 
     engine: Engine
     query: Query
@@ -61,6 +63,8 @@ class Assessor:
     trial: float | None
     timeout: float
     stage: Callable[[str], AbstractContextManager[None]]
+    corners: Corners
+    tolerance: float
     losers: list[Loser] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     best: float | None = None
@@ -111,8 +115,10 @@ class Assessor:
         rejected: str | None = None
         if proposal.depth is Depth.TIME and self.trial is not None:
             rejected = self._try(entrant)
-        if rejected is None and (proposal.depth is Depth.VERDICT or self._promising(entrant)):
+        if rejected is None and (proposal.depth in (Depth.VERDICT, Depth.ROBUST) or self._promising(entrant)):
             rejected = self._screen(entrant)
+        if rejected is None and proposal.depth is Depth.ROBUST:
+            rejected = self._vary(entrant)
         return Feedback(rejected, entrant.verdict, plan, entrant.seconds, entrant.stopped_after)
 
     def _adopted(self, proposed: Candidate | Draft) -> Candidate:
@@ -181,6 +187,14 @@ class Assessor:
         entrant.seconds, entrant.stopped_after = seconds, None
         self.trials.append(Trial(entrant.candidate.rules, seconds))
         return None
+
+    def _vary(self, entrant: Entrant) -> str | None:
+        """Why an entrant is out because of other constants, if it is."""
+        wrong = self.corners.refuted(entrant.candidate)
+        if wrong is not None:
+            return self._out(entrant, "verify", wrong)
+        slow = slow_corner(self.corners.estimated(entrant.candidate), self.tolerance)
+        return self._out(entrant, "cost", slow) if slow is not None else None
 
     def _out(self, entrant: Entrant, stage: str, reason: str) -> str:
         del self._known[entrant.candidate.id]

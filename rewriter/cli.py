@@ -1,8 +1,8 @@
 """The command line: thin commands over the pipeline, the verifier, the rule catalogue and the store.
 
-stdout is data, stderr is talk. Exit codes: 0 done (for ``verify``: equivalent as far as known), 1 ``verify`` refuted,
-2 bad input or usage, 3 target unreachable or lost, 4 the target refused or stopped the statement, 5 store,
-6 ``verify`` could not tell, 70 internal error, 130 interrupted.
+stdout is data, stderr is talk. Exit codes: 0 done (for ``verify``: equivalent as far as known), 1 ``verify`` refuted or
+``batch`` met a condition of --fail-on, 2 bad input or usage, 3 target unreachable or lost, 4 the target refused or
+stopped the statement, 5 store, 6 ``verify`` could not tell, 70 internal error, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from rewriter.cli_support import (
     read_statement,
     read_text,
     replayed,
+    stored_rules,
     talk,
     write,
     write_json,
@@ -58,8 +59,9 @@ from rewriter.verify.data import Comparison
 DATA_SECONDS = 300.0  # what one run may take for --on-data
 
 EPILOG = (
-    "Exit codes: 0 done, 1 refuted (verify), 2 bad input, 3 target unreachable or lost, 4 the target refused or "
-    "stopped the statement, 5 store, 6 could not tell (verify), 70 internal error, 130 interrupted."
+    "Exit codes: 0 done, 1 refuted (verify) or a condition of --fail-on (batch), 2 bad input, 3 target unreachable or "
+    "lost, 4 the target refused or stopped the statement, 5 store, 6 could not tell (verify), 70 internal error, "
+    "130 interrupted."
 )
 
 app = typer.Typer(
@@ -142,6 +144,9 @@ def rewrite_command(
     on_data: Annotated[
         bool, typer.Option("--on-data", help="compare the results on the target's own data as well")
     ] = False,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="the rewrite must be right with other constants too, and slow with none")
+    ] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="seconds one run of a query may take")] = 60.0,
     margin: Annotated[float, typer.Option("--margin", help="least speedup worth a change")] = 1.1,
     effort: Annotated[
@@ -173,7 +178,7 @@ def rewrite_command(
         if effort not in EFFORTS:
             raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
         demanded = replace(EFFORTS[effort], require=_verdict_kind(require), least_killed=adequacy, on_data=on_data)
-        policy = replace(demanded, timeout=timeout, margin=margin, trace=trace, runs=runs)
+        policy = replace(demanded, timeout=timeout, margin=margin, trace=trace, runs=runs, robust=robust)
         sql = read_statement(statement)
         with (
             contextlib.closing(_engine(target, schema, dialect)) as engine,
@@ -185,7 +190,7 @@ def rewrite_command(
                 sql,
                 engine,
                 policy=policy,
-                sources=(*default_sources(experience), *asked),
+                sources=(*default_sources(experience, stored_rules()), *asked),
                 parameter_sets=read_parameter_sets(parameters or ()),
                 progress=progress,
                 target=_shown(target, engine),

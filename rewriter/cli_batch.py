@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from rewriter.batch.logs import Gathered, Options, gather
-from rewriter.batch.summary import as_data, as_markdown, as_patch, gained
-from rewriter.batch.work import Done, Item, items, work
+from rewriter.batch.ignoring import ignored_keys
+from rewriter.batch.logs import Options, Position, gather, positions
+from rewriter.batch.reporting import DEFAULT, FORMATS, BatchModel, Run, print_talk, print_terminal, record_of
+from rewriter.batch.reporting.conditions import check_conditions, met
+from rewriter.batch.reporting.words import flat
+from rewriter.batch.work import KNOWN, Done, Item, items, work
 from rewriter.candidates import CandidateSource, default_sources
-from rewriter.cli_llm import BaseUrlOption, ModelOption, ModeOption, StrategyOption, settings_with, sources_for
+from rewriter.cli_llm import (
+    BaseUrlOption,
+    ModelOption,
+    ModeOption,
+    StrategyOption,
+    purse_of,
+    settings_with,
+    sources_for,
+)
 from rewriter.cli_support import (
+    EXIT_CONDITION,
     data_console,
     fail_softly,
     keep_experience,
     known_experience,
     progress_bar,
+    stored_rules,
     talk,
-    write_json,
+    write,
 )
 from rewriter.engines import connect, without_credentials
-from rewriter.errors import UsageError
+from rewriter.errors import RewriterError, UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event
-from rewriter.report.text import visible
-from rewriter.report.units import duration
+from rewriter.report.units import ratio
 from rewriter.settings import Settings
 from rewriter.store import Store
+
+POSITIONS = "positions.json"  # in the folder of the reports
 
 
 def batch_command(
@@ -51,11 +64,26 @@ def batch_command(
     ] = None,
     dialect: Annotated[str, typer.Option("--dialect", help="postgres, duckdb or mysql, of the logs")] = "postgres",
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="processes that read; default: all cores")] = None,
-    ignore: Annotated[list[str] | None, typer.Option("--ignore", metavar="KEY", help="a group to leave out")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="KEY|FILE", help="a group to leave out, or a list of them")
+    ] = None,
+    since_last: Annotated[
+        bool, typer.Option("--since-last", help="read on where the last complete run with the same --out ended")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="write batch.json, batch.md and rewrites.sql there")
+        Path | None, typer.Option("--out", metavar="DIR", help="write reports there; - for one format on stdout")
+    ] = None,
+    formats: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAMES", help=f"{', '.join(FORMATS)}; default: {','.join(DEFAULT)}"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", metavar="NAMES", help="exit with 1 on: faster, failed, malformed")
+    ] = None,
+    fail_ratio: Annotated[
+        float, typer.Option("--fail-ratio", min=1.0, help="how much faster a rewrite must be for --fail-on faster")
+    ] = 1.0,
     model: ModelOption = None,
     base_url: BaseUrlOption = None,
     strategy: StrategyOption = None,
@@ -68,82 +96,158 @@ def batch_command(
     with fail_softly():
         if effort not in EFFORTS:
             raise UsageError(f"unknown effort {effort!r}", hint=f"use {', '.join(EFFORTS)}")
+        conditions = _names(fail_on)
+        check_conditions(conditions)
+        output = _Output.of(out, _names(formats), as_json)
+        ignored = ignored_keys(ignore or ())
+        before = _positions(output.folder) if since_last else []
         with progress_bar("reading") as progress:
             progress(Event("read", f"{len(logs)} paths"))
-            gathered = gather(logs, dialect, Options(prefix=prefix, dialect=dialect), jobs=jobs, ignore=ignore or ())
-        done: list[Done] = []
+            gathered = gather(
+                logs,
+                dialect,
+                Options(prefix=prefix, dialect=dialect),
+                jobs=jobs,
+                positions=before,
+                grows=since_last,
+                ignore=ignored,
+            )
+        work_done = _Work()
+        failure: BaseException | None = None
+        todo = items(gathered.groups, top) if target is not None else []
         try:
             if target is not None:
                 settings = settings_with(model, base_url)
                 policy = replace(EFFORTS[effort], timeout=timeout)
                 with sources_for(settings, strategy, answers) as asked:
-                    _work(items(gathered.groups, top), target, policy, asked, settings, done)
-        finally:
-            # An interruption loses nothing: what is done is told, and in the store.
-            _tell(gathered, done, top, out, as_json=as_json)
-
-
-def _work(
-    todo: Sequence[Item],
-    target: str,
-    policy: Policy,
-    asked: Sequence[CandidateSource],
-    settings: Settings,
-    done: list[Done],
-) -> None:
-    """Rewrite the items; what is learnt on one orders what is tried on the next."""
-    experience = known_experience()
-    with (
-        contextlib.closing(connect(target)) as engine,
-        contextlib.closing(Store(settings.store_url)) as store,
-        progress_bar("rewriting") as progress,
-    ):
-        results = work(
-            todo,
-            engine,
-            store,
-            policy=policy,
-            sources=(*default_sources(experience), *asked),
-            target=without_credentials(target),
-            progress=lambda event: progress(replace(event, message=f"{event.message}; {_counts(done)}")),
+                    work_done.run(todo, target, policy, asked, settings)
+        except (KeyboardInterrupt, RewriterError) as error:
+            failure = error  # what is done by then is told first
+        run = Run(
+            target=without_credentials(target) if target is not None else None,
+            new_part_only=bool(before),
+            interrupted=failure is not None,
+            waiting=len(todo) - len(work_done.done),
+            ignored=ignored,
+            spent=work_done.spent,
+            documents=work_done.documents,
         )
-        try:
-            done.extend(results)  # one by one, as they come: an interruption keeps those before it
-        finally:
-            keep_experience(store, experience)
+        batch = record_of(gathered, work_done.done, top, run)
+        output.tell(batch)
+        if failure is not None:
+            if work_done.done:
+                talk.print(f"{len(work_done.done)} of {len(todo)} groups are done and kept", highlight=False)
+            talk.print("run the same command again to go on there", highlight=False)
+            raise failure
+        if since_last and output.folder is not None:
+            positions.save(output.folder / POSITIONS, before, gathered.positions)
+        if reasons := met(batch, conditions, fail_ratio):
+            talk.print(f"failed, as asked for: {'; '.join(reasons)}", highlight=False)
+            sys.exit(EXIT_CONDITION)
 
 
-def _counts(done: Sequence[Done]) -> str:
-    counts = Counter(one.outcome for one in done)
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())) or "none done"
+def _names(listed: str | None) -> list[str]:
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
 
 
-def _tell(gathered: Gathered, done: Sequence[Done], top: int, out: Path | None, *, as_json: bool) -> None:
-    data = as_data(gathered, done, top)
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "batch.json").write_text(json.dumps(data, indent=1, ensure_ascii=False), "utf-8", "backslashreplace")
-            (out / "batch.md").write_text(as_markdown(data), "utf-8", "backslashreplace")
-            (out / "rewrites.sql").write_text(as_patch(done), "utf-8", "backslashreplace")
-        except OSError as error:
-            raise UsageError(f"cannot write {out}: {error.strerror}") from None
-    if as_json:
-        write_json(data)
-        return
-    table = Table("time", "calls", "p95", "outcome", "statement", title=f"{data['entries']:,} statements in the log")
-    for group in data["groups"]:
-        result = group["result"]
-        said = "-" if result is None else result["outcome"]
-        if result is not None and result["ratio"]:
-            said = gained(result)
-        text = " ".join(visible(group["statement"] or "(unknown)").split())
-        cells = (duration(group["seconds"]), f"{group['calls']:,}", duration(group["p95"]), said, text[:80])
-        table.add_row(*map(escape, cells))
-    data_console().print(table)
-    skipped = sum(data["skipped"].values())
-    talk.print(f"{data['lines']:,} lines read, {skipped:,} without an entry", highlight=False)
-    for name, why in data["damaged"].items():
-        talk.print(f"[yellow]{escape(visible(name))}:[/] {escape(visible(why))}", highlight=False)
-    if done:
-        talk.print(f"{_counts(done)}; {duration(data['saved_seconds'])} of the log saved", highlight=False)
+def _positions(folder: Path | None) -> list[Position]:
+    if folder is None:
+        raise UsageError("--since-last needs --out DIR", hint=f"where a run ended is kept there, in {POSITIONS}")
+    return positions.load(folder / POSITIONS)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Where the reports go: ``formats`` into ``folder``, and one of them to stdout in place of the table."""
+
+    folder: Path | None
+    formats: Sequence[str]
+    printed: str | None
+
+    @classmethod
+    def of(cls, out: Path | None, formats: Sequence[str], as_json: bool) -> _Output:
+        for name in formats:
+            if name not in FORMATS:
+                raise UsageError(f"there is no format {name!r}", hint=f"use {', '.join(FORMATS)}")
+        if out is not None and str(out) != "-":
+            return cls(out, formats or DEFAULT, "json" if as_json else None)
+        wanted = ["json"] if as_json and not formats else formats
+        if len(wanted) > 1 or (out is not None and not wanted):
+            raise UsageError("one format fits on stdout", hint="name one with --format, or a folder with --out DIR")
+        return cls(None, (), wanted[0] if wanted else None)
+
+    def tell(self, batch: BatchModel) -> None:
+        """Write and print. Raises UsageError when the folder cannot be written to."""
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for name in self.formats:
+                    format_ = FORMATS[name]
+                    text = format_.text(batch)
+                    (self.folder / format_.file).write_text(text, "utf-8", "backslashreplace", newline="")
+            except OSError as error:
+                raise UsageError(f"cannot write {self.folder}: {error.strerror}") from None
+        if self.printed is not None:
+            if text := FORMATS[self.printed].text(batch):
+                write(text)
+        else:
+            print_terminal(batch, data_console())
+        print_talk(batch, talk)
+
+
+@dataclass
+class _Work:
+    """What is done so far: results, stored reports by id, and the dollars that a model has cost (None: no model)."""
+
+    done: list[Done] = field(default_factory=list)
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    spent: float | None = None
+
+    def run(
+        self, todo: Sequence[Item], target: str, policy: Policy, asked: Sequence[CandidateSource], settings: Settings
+    ) -> None:
+        """Rewrite the items; what is learnt on one orders what is tried on the next."""
+        experience = known_experience()
+        purse = purse_of(asked)
+        with (
+            contextlib.closing(connect(target)) as engine,
+            contextlib.closing(Store(settings.store_url)) as store,
+            progress_bar("rewriting") as progress,
+        ):
+            try:
+                for one in work(
+                    todo,
+                    engine,
+                    store,
+                    policy=policy,
+                    sources=(*default_sources(experience, stored_rules()), *asked),
+                    target=without_credentials(target),
+                    progress=lambda event: progress(
+                        replace(event, message=f"{event.message}; {self._so_far(len(todo))}")
+                    ),
+                ):
+                    self._take(one, store.rewrite, len(todo))
+                    self.spent = purse.cost if purse is not None else None
+            finally:
+                self.spent = purse.cost if purse is not None else None
+                keep_experience(store, experience)
+
+    def _take(self, one: Done, document: Callable[[str], dict[str, Any] | None], total: int) -> None:
+        if one.rewrite is not None and (found := document(one.rewrite)) is not None:
+            self.documents[one.rewrite] = found
+        self.done.append(one)
+        if not talk.is_terminal:
+            known = " (known)" if one.outcome == KNOWN else ""
+            told = (
+                f"{ratio(one.ratio)} faster, {one.verdict}" if one.sql is not None else f"{one.outcome}: {one.reason}"
+            )
+            line = f"{len(self.done)}/{total} group {one.item.key}: {flat(told, 150)}{known}"
+            talk.print(Text(line), soft_wrap=True)
+
+    def _so_far(self, total: int) -> str:
+        counts = Counter(one.outcome for one in self.done)
+        parts = [f"{number} {outcome}" for outcome, number in sorted(counts.items())]
+        parts.append(f"{total - len(self.done)} to do")
+        if self.spent is not None:
+            parts.append(f"${self.spent:.4f} spent")
+        return ", ".join(parts)

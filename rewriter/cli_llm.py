@@ -12,8 +12,11 @@ from pydantic import SecretStr
 from rich.markup import escape
 
 from rewriter.candidates.base import CandidateSource
+from rewriter.candidates.model.conversation import Strategy
+from rewriter.cli_selector import selector_app
 from rewriter.cli_support import fail_softly, read_text, talk, write, write_json
 from rewriter.errors import StoreError, UsageError
+from rewriter.llm import Purse
 from rewriter.llm.exchanges import Mode
 from rewriter.llm.scripted import ScriptedServer, read_script
 from rewriter.modelling import model_sources, probed
@@ -22,6 +25,7 @@ from rewriter.settings import Settings
 llm_app = typer.Typer(
     help="The language model: what an endpoint can do, and a scripted one for trying out.", no_args_is_help=True
 )
+llm_app.add_typer(selector_app, name="selector")
 
 BaseUrlOption = Annotated[
     str | None,
@@ -62,6 +66,11 @@ def sources_for(settings: Settings, strategy: str | None, answers: str) -> Itera
     names = [name.strip() for name in (strategy or "genrewrite").split(",") if name.strip()]
     with model_sources(names, settings, told, Mode(answers)) as sources:
         yield sources
+
+
+def purse_of(sources: Sequence[CandidateSource]) -> Purse | None:
+    """What the strategies among the sources pay from; None when there are none."""
+    return next((source.terms.model.purse for source in sources if isinstance(source, Strategy)), None)
 
 
 @llm_app.command("probe")

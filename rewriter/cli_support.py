@@ -19,10 +19,13 @@ from rewriter.candidates import Experience, Record, packaged
 from rewriter.errors import RewriterError, StoreError, UsageError
 from rewriter.records import Event, Row, quiet
 from rewriter.records import Progress as Listener
+from rewriter.repository import Repository
 from rewriter.settings import Settings
 from rewriter.store import Store
+from rules.rulefile import RuleDocument
 
 EXIT_REFUTED = 1
+EXIT_CONDITION = 1  # what --fail-on names has happened
 EXIT_UNKNOWN = 6
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
@@ -176,6 +179,15 @@ def known_experience() -> Experience:
             return Experience({**packaged(), **own})
     except StoreError:
         return Experience()
+
+
+def stored_rules() -> tuple[RuleDocument, ...]:
+    """The approved rules of the store; none when it cannot be read, for a rewrite does not depend on it."""
+    try:
+        with contextlib.closing(Store(Settings.load().store_url)) as store:
+            return Repository(store).executable()
+    except StoreError:
+        return ()
 
 
 def keep_experience(store: Store, experience: Experience) -> None:

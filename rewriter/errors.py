@@ -179,3 +179,11 @@ class SnapshotError(RewriterError):
 
     code = "snapshot"
     exit_code = 9
+
+
+def place_of(error: BaseException) -> str:
+    """The function and line that raised an error, for logs: its text may quote SQL."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else "?"

@@ -10,8 +10,9 @@ from typing import Any
 from rewriter.candidates.base import CandidateSource
 from rewriter.candidates.model import Demonstration, Knowledge, Terms, strategies
 from rewriter.candidates.model.knowledge import Learnt, LearntRule, Lesson
+from rewriter.candidates.model.selector import packaged, read_selector
 from rewriter.errors import ModelError, StoreError, UsageError
-from rewriter.llm import Capabilities, Endpoint, Exchange, Limit, Model, Prices, Purse
+from rewriter.llm import Account, Capabilities, Endpoint, Exchange, Limit, Model, Prices, Purse
 from rewriter.llm.exchanges import Mode
 from rewriter.llm.probe import Probed, probe
 from rewriter.settings import Settings
@@ -51,11 +52,10 @@ def endpoint_of(settings: Settings) -> Endpoint | None:
 
 @dataclass(frozen=True)
 class Payer:
-    """On whose account a model is asked: a tenant's key, what it may still spend, and who keeps its ledger."""
+    """On whose account a model is asked, beside that of the day."""
 
     tenant: str
-    limit: Limit
-    spend: Callable[[int, float], None]
+    account: Account
 
 
 @contextlib.contextmanager
@@ -69,22 +69,14 @@ def opened(
         raise UsageError("no model", hint="pass --model NAME or set REWRITER_MODEL")
     with contextlib.closing(Store(settings.store_url)) as store:
         records = store.models(tenant=payer.tenant) if payer is not None else store.models()
-        tokens, cost = records.spent()
-        limits = {
-            "query": Limit(settings.model_tokens, settings.model_cost),
-            "day": Limit(settings.model_day_tokens, settings.model_day_cost, tokens, cost),
-        }
+        limits = {"query": Limit(settings.model_tokens, settings.model_cost)}
+        day = Limit(settings.model_day_tokens, settings.model_day_cost)
+        accounts = [Account("day", day, records.reserve, records.spend)]
         if payer is not None:
-            limits["key"] = payer.limit
-
-        def spend(tokens: int, cost: float) -> None:
-            records.spend(tokens, cost)
-            if payer is not None:
-                payer.spend(tokens, cost)
-
+            accounts.append(payer.account)
         known = records.capabilities(endpoint.base_url, endpoint.model)
         able = Capabilities(**{name: there for name, there in known.items() if name in _KNOWN}) if known else None
-        model = Model(endpoint, Purse(limits, spend), StoredExchanges(records), mode, able)
+        model = Model(endpoint, Purse(limits, accounts), StoredExchanges(records), mode, able)
         try:
             yield model, records
         finally:
@@ -115,7 +107,10 @@ def model_sources(
     endpoint that was never probed is probed first. Raises UsageError, StoreError."""
     with opened(settings, mode, payer) as (model, records):
         terms = Terms(model, settings.model_mask_names, settings.model_seconds, told)
-        sources = strategies(names, terms, knowledge_of(records))
+        knowledge = knowledge_of(records)
+        own = settings.model_selector
+        knowledge.selector = read_selector(own) if own is not None else packaged()
+        sources = strategies(names, terms, knowledge)
         if mode is not Mode.REPLAY and records.capabilities(model.endpoint.base_url, model.endpoint.model) is None:
             try:
                 _remember(records, model.endpoint, probe(model).capabilities)

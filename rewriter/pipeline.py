@@ -33,6 +33,7 @@ from rewriter.records import (
     Progress,
     Query,
     Report,
+    Robustness,
     Row,
     SetRace,
     Trial,
@@ -40,6 +41,7 @@ from rewriter.records import (
     VerdictKind,
     quiet,
 )
+from rewriter.robustness import Corners, slow_corner
 from rewriter.verify import Verifier
 from rewriter.verify.data import Comparison
 from rewriter.verify.parameters import MOST_GIVEN
@@ -63,9 +65,11 @@ class Policy:
     ``racers`` its entrants. ``least_databases``: generated databases that the verdict ``tested`` must rest on (a
     machine under load may not manage more than a handful in the time given, and a handful is no evidence).
     ``least_killed``: share of the original's mutants, 0 to 1, that those databases must kill. ``on_data``: the
-    winner must return the same as the original on the target's own data as well. ``trace``: every step of the chosen
-    rewrite is verified against the one before it as well. ``runs``: how often the query runs a day (0: not known, then
-    every source is asked); when what it costs a day has become less than a search, no further source is asked.
+    winner must return the same as the original on the target's own data as well. ``robust``: it must be right with
+    other constants too, and slow with none; otherwise only the engine's estimates are asked, and noted. ``trace``:
+    every step of the chosen rewrite is verified against the one before it as well. ``runs``: how often the query runs a
+    day (0: not known, then every source is asked); when what it costs a day has become less than a search, no further
+    source is asked.
     """
 
     require: VerdictKind = VerdictKind.TESTED
@@ -81,6 +85,7 @@ class Policy:
     least_databases: int = 30
     least_killed: float = 0.0
     on_data: bool = False
+    robust: bool = False
     trace: bool = False
     runs: float = 0.0
     seed: int = 0
@@ -200,6 +205,7 @@ class _Job:
         self.notes: list[str] = []
         self.trials: tuple[Trial, ...] = ()
         self.seen = 0
+        self.robustness: Robustness | None = None
 
     def run(self, sql: str, sources: Sequence[CandidateSource], also: Mapping[str, str], target: str) -> Report:
         self.progress(Event("parse", "reading the catalog and the statement"))
@@ -236,6 +242,7 @@ class _Job:
             notes=tuple(self.notes),
             trials=self.trials,
             sets=races,
+            robustness=self.robustness if decision.chosen is not None else None,
         )
 
     def _bind_original(self, query: Query) -> tuple[Query, Plan | None]:
@@ -258,7 +265,15 @@ class _Job:
     ) -> list[Entrant]:
         """Ask every source for candidates and tell it how each fared; those worth racing, best first."""
         assessor = Assessor(
-            self.engine, query, verifier, self.first, self._trial(query), self.policy.timeout, self.clock.stage
+            self.engine,
+            query,
+            verifier,
+            self.first,
+            self._trial(query),
+            self.policy.timeout,
+            self.clock.stage,
+            self._corners(query),
+            1 / self.policy.margin,
         )
         original = assessor.original(original_plan)
         # The slower the query, the dearer each trial and the more a search is worth.
@@ -374,6 +389,7 @@ class _Job:
             wrong = None
             if verdict.kind.at_least(self.policy.require) and not thin and not blind:
                 wrong = self._differs_on_data(winner.sql, verifier.original) if self.policy.on_data else None
+                wrong = wrong or self._weak(decision, winner, verifier.original, measurements)
                 if wrong is None:
                     return decision, verdict
             reason = verdict.reason
@@ -387,6 +403,40 @@ class _Job:
                 reason = f"{verdict.kind.value} only, and {self.policy.require.value} was required"
             self.losers.append(Loser(winner, "verify", reason, verdict))
             standing = [entry for entry in standing if entry.candidate.id != winner.id]
+
+    def _corners(self, query: Query) -> Corners:
+        return Corners(
+            self.engine,
+            self.hunter,
+            query,
+            self.first,
+            self.policy.timeout,
+            self.policy.race_seconds,
+            self.policy.seed,
+            self.clock.stage,
+            self.progress,
+        )
+
+    def _weak(
+        self, decision: Decision, winner: Candidate, query: Query, measurements: Sequence[Measurement]
+    ) -> str | None:
+        """Why a winner fails with other constants, where the policy asks for that; else it is only noted."""
+        if decision.speedup is None or (query.parameters and not self.given):
+            return None
+        corners, gain = self._corners(query), decision.speedup.ratio
+        self.progress(Event("measure", f"{winner.id} with other constants"))
+        if not self.policy.robust:
+            self.robustness = corners.estimated(winner, gain)
+            slow = slow_corner(self.robustness, 1 / self.policy.margin)
+            self.notes.extend([slow] if slow is not None else [])
+            return None
+        wrong = corners.refuted(winner)
+        if wrong is not None:
+            return wrong
+        own = [entry for entry in measurements if entry.label in ("original", winner.id)]
+        expected = sum(entry.median or entry.stopped_after or 0.0 for entry in own)
+        self.robustness = corners.measured(winner, expected, gain)
+        return self.robustness.wrong or slow_corner(self.robustness, 1 / self.policy.margin)
 
     def _traced(self, chosen: Candidate, query: Query) -> Candidate:
         """The candidate with a verdict on each of its steps."""

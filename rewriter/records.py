@@ -269,6 +269,36 @@ class Speedup:
 
 
 @dataclass(frozen=True)
+class CornerGain:
+    """The speedup with other constants. ``levels``: low, mid or high selectivity by predicate; low: few rows pass."""
+
+    levels: Mapping[str, str]
+    gain: Speedup
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """How a rewrite does with other constants than those of the query. ``how`` it was found out: measured, by the
+    engine's plan, or not (``reason``). ``wrong`` says where it failed or returned another number of rows."""
+
+    how: Literal["measured", "plan", "none"]
+    reason: str = ""
+    corners: tuple[CornerGain, ...] = ()
+    wrong: str | None = None
+
+    @property
+    def worst(self) -> CornerGain | None:
+        return min(self.corners, key=lambda corner: corner.gain.ratio, default=None)
+
+    @property
+    def share_not_slower(self) -> float | None:
+        """The share of corners at which the rewrite is not clearly slower than the original."""
+        if not self.corners:
+            return None
+        return sum(corner.gain.high >= 1.0 for corner in self.corners) / len(self.corners)
+
+
+@dataclass(frozen=True)
 class Loser:
     """A candidate that was not chosen. ``stage`` is where it lost: bind, verify, cost, measure, choose."""
 
@@ -317,6 +347,7 @@ class Report:
     notes: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
     sets: tuple[SetRace, ...] = ()
+    robustness: Robustness | None = None
 
 
 @dataclass(frozen=True)

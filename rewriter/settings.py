@@ -43,6 +43,10 @@ class Settings(BaseSettings):
         "0,0,0", description="US dollars for a million tokens: prompt, cached prompt, completion, such as 2.5,1.25,10"
     )
     model_mask_names: bool = Field(False, description="replace names of tables and columns before anything is sent")
+    model_selector: Path | None = Field(
+        None,
+        description="file of a trained selector of demonstrations (strategy llm_r2); default: the one of this package",
+    )
     secret: SecretStr | None = Field(
         None,
         description="secret of the service, for sealing credentials and signing snapshots; default: made once and "

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from sqlglot import exp
 
 from rewriter.errors import RuleFileError
 from rules.facts import Facts
+from rules.sites import find_cte, owner
 
 SELECT = "?select"  # under which the SELECT is bound that the template's SELECT has matched
 Bound = exp.Expr | tuple[exp.Expr, ...]
@@ -24,6 +26,7 @@ _TYPES: Mapping[str, frozenset[object]] = {
     ),
     "text": frozenset({exp.DataType.Type.TEXT, exp.DataType.Type.VARCHAR}),
     "boolean": frozenset({exp.DataType.Type.BOOLEAN}),
+    "number": frozenset({*exp.DataType.INTEGER_TYPES, exp.DataType.Type.DECIMAL}),
 }
 
 
@@ -38,26 +41,27 @@ class Condition:
     def holds(self, node: exp.Expr, bindings: Values, facts: Facts) -> bool:
         """Whether it is true of a match at ``node``. A metavariable that the template at hand lacks passes."""
         matched = bindings.get(SELECT)
-        values: list[exp.Expr] = [matched] if not self.names and isinstance(matched, exp.Select) else []
+        if not self.names:
+            return self.test(node, [matched] if isinstance(matched, exp.Select) else [], facts)
+        found: list[tuple[exp.Expr, ...]] = []
         for name in self.names:
             value = bindings.get(f"?one:{name}", bindings.get(f"?list:{name}"))
             if value is None:
                 return True
-            if isinstance(value, tuple):
-                return all(self.test(node, [item], facts) for item in value)
-            values.append(value)
-        return self.test(node, values, facts)
+            found.append(value if isinstance(value, tuple) else (value,))
+        return all(self.test(node, list(values), facts) for values in product(*found))
 
 
 def parse_condition(text: str, place: str) -> Condition:
     """The condition that a bullet states. Raises RuleFileError naming ``place``."""
     sentence = " ".join(text.replace("`", "").rstrip(".").split())
     for form, make in _FORMS:
-        match = re.fullmatch(form.replace("@", r"@([a-z][a-z0-9_]*)"), sentence)
+        match = re.fullmatch(form.replace("@", r"@([a-z][a-z0-9_]*(?:\.@[a-z][a-z0-9_]*)?)"), sentence)
         if match is not None:
             groups = match.groups()
             count = form.count("@")
-            return Condition(sentence, tuple(groups[:count]), make(*groups[count:]))
+            names = tuple(name.replace("@", "") for name in groups[:count])
+            return Condition(sentence, names, make(*groups[count:]))
     raise RuleFileError(
         f"{place}: the condition {sentence!r} is not known", hint=f"use: {'; '.join(known_conditions())}"
     )
@@ -66,11 +70,17 @@ def parse_condition(text: str, place: str) -> Condition:
 def known_conditions() -> list[str]:
     """All forms that a condition may have."""
     return [
-        form.replace("(date|timestamp|integer|text|boolean)", "date, timestamp, integer, text or boolean")
+        form.replace(
+            "(date|timestamp|integer|number|text|boolean)", "date, timestamp, integer, number, text or boolean"
+        )
         .replace("@", "@x", 1)
         .replace("from @", "from @y")
         .replace("than @", "than @y")
         .replace("as @", "as @y")
+        .replace("to @", "to @y")
+        .replace("of @", "of @y")
+        .replace("only @", "only @y")
+        .replace("with @", "with @y")
         .replace(r"(\d+)", "N")
         for form, _ in _FORMS
     ]
@@ -155,12 +165,63 @@ def _same_type() -> Test:
     return test
 
 
+def _key() -> Test:
+    """Whether no two rows of a SELECT, before it groups, agree on the columns given."""
+
+    def test(_: exp.Expr, values: list[exp.Expr], facts: Facts) -> bool:
+        columns = [value for value in values if isinstance(value, exp.Column)]
+        homes = [owner(column) for column in columns]
+        if len(columns) != len(values) or homes[0] is None or any(home is not homes[0] for home in homes):
+            return False
+        return facts.dependencies(homes[0]).unique((column.table, column.name) for column in columns)
+
+    return test
+
+
+def _refers() -> Test:
+    def test(_: exp.Expr, values: list[exp.Expr], facts: Facts) -> bool:
+        child, parent = values
+        if not isinstance(child, exp.Column) or not isinstance(parent, exp.Column):
+            return False
+        one, other = facts.source(child), facts.source(parent)
+        if one is None or other is None:
+            return False
+        return facts.references(one[0], [child.name], other[0], [parent.name])
+
+    return test
+
+
+def _column_of() -> Test:
+    def test(_: exp.Expr, values: list[exp.Expr], facts: Facts) -> bool:
+        column, table = values
+        found = facts.source(column) if isinstance(column, exp.Column) else None
+        if found is None or not isinstance(found[0], exp.Table) or not isinstance(table, exp.Table):
+            return False
+        return (found[0].name, found[0].db) == (table.name, table.db) and find_cte(found[0]) is find_cte(table)
+
+    return test
+
+
+def _reads_only() -> Test:
+    def test(_: exp.Expr, values: list[exp.Expr], __: Facts) -> bool:
+        value, name = values
+        return value.find(exp.Query) is None and all(column.table == name.name for column in value.find_all(exp.Column))
+
+    return test
+
+
 def _filter() -> Test:
     return lambda node, _, __: in_filter(node)
 
 
 def _without(clause: str) -> Test:
-    keys = {"LIMIT": ("limit", "offset", "fetch"), "GROUP BY": ("group", "having"), "ORDER BY": ("order",)}[clause]
+    keys = {
+        "LIMIT": ("limit", "offset", "fetch"),
+        "OFFSET": ("offset",),
+        "GROUP BY": ("group", "having"),
+        "ORDER BY": ("order",),
+        "DISTINCT": ("distinct",),
+    }[clause]
 
     return lambda _, values, __: not any(select.args.get(key) for select in values for key in keys)
 
@@ -203,10 +264,15 @@ _FORMS: tuple[tuple[str, Callable[..., Test]], ...] = (
     (r"@ is a string literal without wildcards", _plain_text),
     (r"@ is an integer literal from (\d+) to (\d+)", _between),
     (r"@ is a constant", _constant),
-    (r"@ is of type (date|timestamp|integer|text|boolean)", _is_type),
+    (r"@ is of type (date|timestamp|integer|number|text|boolean)", _is_type),
     (r"@ has the same type as @", _same_type),
     (r"@ differs from @", _differs),
     (r"@ is not less than @", _at_least),
+    (r"@ is a key of the rows", _key),
+    (r"@ with @ is a key of the rows", _key),
+    (r"@ refers to @", _refers),
+    (r"@ is a column of @", _column_of),
+    (r"@ reads only @", _reads_only),
     (r"in a filter", _filter),
-    (r"without (LIMIT|GROUP BY|ORDER BY)", _without),
+    (r"without (LIMIT|OFFSET|GROUP BY|ORDER BY|DISTINCT)", _without),
 )

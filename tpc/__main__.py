@@ -22,9 +22,10 @@ from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
-from tpc import catalogue, hammer, mutation, pairs
+from tpc import catalogue, hammer, log_mix, logs, mutation, pairs
 from tpc.data import query_texts, workload_texts
-from tpc.load import load, target_for
+from tpc.job import load_job
+from tpc.load import embedded_database, load, target_for
 from tpc.outcome import Outcome
 from tpc.run import RunPolicy, run
 from tpc.source import Tell
@@ -84,6 +85,38 @@ def query_command(
         texts = dict(_picked(query_texts(_suite(suite)), name))
         for text in texts.values():
             write(json.dumps({"sql": text, "effort": "quick"}) if as_json else text)
+
+
+@app.command("job")
+def job_command(
+    folder: Annotated[Path, typer.Argument(help="folder with schema.sql, index.sql and queries/")],
+    target: TargetOption = "embedded:",
+) -> None:
+    """Make the Join Order Benchmark's tables in a Postgres database, with invented rows."""
+    with fail_softly(), _loading() as tell:
+        if target.startswith("embedded:"):
+            target = embedded_database(target if "?dbname=" in target else f"{target}?dbname=job")
+        elif not target.startswith(("postgresql://", "postgres://")):
+            raise UsageError("the tables are made in postgresql:// and embedded: targets")
+        # The engine's own way in speaks of a server that does not answer without naming the password.
+        with contextlib.closing(connect(target)):
+            pass
+        load_job(folder, target, tell)
+
+
+@app.command("texts")
+def texts_command(
+    folder: Annotated[Path, typer.Argument(help="folder to write to; made if it is not there")],
+    suite: SuiteOption = "ds",
+) -> None:
+    """Write a suite's queries to a folder, one file each."""
+    with fail_softly():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in query_texts(_suite(suite)).items():
+                (folder / f"{name}.sql").write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def _load(suite: Suite, scale: float, target: str) -> None:
@@ -378,6 +411,58 @@ def mutants_command(
                 known = "missed" if entry.missed else "the same on the data" if entry.differs is False else "not run"
                 line = f"{known} ({entry.verdict}): query {entry.query}, {entry.fault}"
                 data_console().print(escape(line), highlight=False, soft_wrap=True)
+
+
+@app.command("logs")
+def logs_command(
+    lines: Annotated[
+        int, typer.Option("--lines", min=1000, help="lines of the smaller file; the larger has ten times")
+    ] = 100_000,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="NAMES", help=f"{', '.join(logs.WRITERS)}; default: all")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="processes that read the larger file")] = 2,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="the figures as JSON")] = None,
+) -> None:
+    """How fast logs of each format are read and grouped, and with how much memory."""
+    with fail_softly():
+        names = [name.strip() for name in format_.split(",")] if format_ else list(logs.WRITERS)
+        with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=talk, transient=True) as bar:
+            task = bar.add_task("logs", total=None)
+            figures = logs.bench(names, lines, jobs, lambda what: bar.update(task, description=escape(what)))
+        data_console().print(logs.as_table(figures))
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(logs.as_json(figures), indent=1), encoding="utf-8")
+
+
+@app.command("log-mix")
+def log_mix_command(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="where the server, its data and the logs go")],
+    suite: SuiteOption = "h",
+    scale: ScaleOption = 0.01,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="how often each statement is run")] = 5,
+    queries: Annotated[
+        str | None, typer.Option("--queries", help="the suite's own queries to run besides: numbers, or all")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds a statement may take")] = 20.0,
+    seed: Annotated[int, typer.Option("--seed", help="seed of the parameters")] = 0,
+) -> None:
+    """Run a mix of statements on a Postgres of its own that logs them as stderr, csvlog and jsonlog."""
+    with fail_softly():
+        chosen = _suite(suite)
+        texts = query_texts(chosen) if queries is not None else {}
+        texts = texts if queries in (None, "all") else _picked(texts, queries)
+        with _loading() as tell:
+            server = log_mix.server(chosen, scale, out, tell)
+        calls = log_mix.run(server, chosen, texts, rounds, timeout=timeout, seed=seed)
+        for path in log_mix.collect(server, out):
+            write(str(path))
+        talk.print(
+            f"{len(calls)} calls; rewrite them with: rewriter batch {out}/postgresql.log --target '{server.target}'",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("demo")

@@ -43,8 +43,7 @@ def load(suite: Suite, scale: float, url: str, tell: Tell) -> list[str]:
     if target.startswith("duckdb://"):
         return load_duckdb(suite, scale, _file(target), tell)
     if target.startswith("embedded:"):
-        directory, _, database = target.removeprefix("embedded:").partition("?dbname=")
-        target = _own_database(embedded.start(Path(directory) if directory else None), database)
+        target = embedded_database(target)
     elif not target.startswith(("postgresql://", "postgres://")):
         raise UsageError("data is loaded into postgresql://, embedded: or duckdb:///FILE targets")
     try:
@@ -64,6 +63,12 @@ def load(suite: Suite, scale: float, url: str, tell: Tell) -> list[str]:
         raise TargetError(
             f"loading failed: {first_line(error)}", hint="the role must own the database, or be let to create tables"
         ) from None
+
+
+def embedded_database(target: str) -> str:
+    """The libpq URI of ``embedded:DIRECTORY?dbname=NAME``, the database made where it is not there."""
+    directory, _, database = target.removeprefix("embedded:").partition("?dbname=")
+    return _own_database(embedded.start(Path(directory) if directory else None), database)
 
 
 def _own_database(server: str, database: str) -> str:

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 
 from api.console.rendering import page
 from api.console.sessions import SignIn, recognise
-from api.problems import place_of_failure, status_of
-from rewriter.errors import RewriterError, TooManyRequests
+from api.problems import status_of
+from rewriter.errors import RewriterError, TooManyRequests, place_of
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def install(console: FastAPI) -> None:
 
     @console.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        log.error("internal error in %s: %s at %s", request.url.path, type(error).__name__, place_of_failure(error))
+        log.error("internal error in %s: %s at %s", request.url.path, type(error).__name__, place_of(error))
         return _page(request, 500, "Something went wrong in the service.", "Its log says where.")
 
 

@@ -114,7 +114,7 @@ def signed_in(service: Service, credentials: str, address: str) -> Caller:
             raise Unauthenticated("This is not an API key.", hint="Keys begin with rk_; an admin can make one.")
         return identify(credentials, service)
     except Unauthenticated:
-        service.limiter.take(f"console sign-in from {address}", FAILURES)
+        service.limiter.take(f"console sign-in from {address}", FAILURES).check()
         raise
 
 
@@ -135,7 +135,7 @@ def _visitor(request: Request, role: str) -> Visitor:
     if visitor is None:
         raise SignIn
     caller = visitor.caller
-    visitor.service.limiter.take(f"{caller.tenant}/{caller.actor}", caller.rate)
+    visitor.service.limiter.take(f"{caller.tenant}/{caller.actor}", caller.rate).check()
     if not caller.may(role):
         raise Forbidden(f"This needs the role {role}.", hint=f"Your key's role is {caller.role}.")
     return visitor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from api.wire import JobView, RewriteView, cursor_of, job_fields, parts_of, rewr
 from rewriter.errors import NotFound, UsageError
 from rewriter.service.orders import BatchOrder, Name
 from rewriter.service.targets import inside
+from rewriter.service.uploads import discard, upload_path
 from rewriter.store.jobs import Filter, JobRecord
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=ANSWERS)
@@ -54,13 +56,27 @@ def create_batch(
         raise UsageError("upload is set by the service", hint="send the log itself to /v1/batches/upload")
     if order.path is None:
         raise UsageError("a batch needs a path", hint="or send the log itself to /v1/batches/upload")
-    inside(order.path, service.settings)
+    inside(order.path, service.settings, caller.tenant)
     job, _ = submit(service, caller, KIND, order.target, order, idempotency_key, fresh=True)
     response.headers.update(headers_of(job, "batches", 0))
     return _view(service, caller, job)
 
 
-@router.post("/upload", status_code=202, openapi_extra={"requestBody": {"content": {"application/octet-stream": {}}}})
+@router.post(
+    "/upload",
+    status_code=202,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {
+                    "schema": {"type": "string", "format": "binary", "minLength": 1},
+                    "example": "SELECT count(*) FROM orders;",
+                }
+            },
+        }
+    },
+)
 async def upload_batch(
     request: Request,
     service: TheService,
@@ -75,7 +91,7 @@ async def upload_batch(
     """Upload a log, plain or compressed, as the body, and have it read."""
     suffixes = "".join(one for one in Path(name).suffixes[-2:] if one[1:].isalnum() and len(one) <= 10)
     upload = f"{secrets.token_hex(16)}{suffixes}"
-    path = service.settings.state_directory / "uploads" / upload
+    path = upload_path(service.settings, upload)
     await _received(request, path, service.settings.upload_bytes)
     try:
         order = BatchOrder(target=target, upload=upload, name=Path(name).name, dialect=dialect, top=top, effort=effort)
@@ -123,15 +139,18 @@ def cancel_batch(identifier: str, service: TheService, caller: Operator) -> Batc
     _found(service, caller, identifier)
     job = service.store.jobs(caller.tenant).cancel(identifier)
     service.store.access().note(caller.tenant, caller.actor, "batch.cancel", identifier)
+    if job is not None and job.ended:
+        discard(service.settings, job.request)
     return _view(service, caller, job or _found(service, caller, identifier))
 
 
 async def _received(request: Request, path: Path, most: int) -> None:
     """Write the body to a file. Raises UsageError when it is too large, or empty."""
-    await run_in_threadpool(path.parent.mkdir, parents=True, exist_ok=True)
+    await run_in_threadpool(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
     size = 0
     try:
-        with path.open("wb") as file:
+        # Logs hold literals: nobody else on this machine is to read them.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > most:

@@ -51,6 +51,10 @@ def metrics(service: TheService) -> Response:
 
 
 @router.get("/v1/workers", responses=ANSWERS)
-def list_workers(service: TheService, caller: Viewer) -> list[WorkerView]:  # noqa: ARG001 (whoever may read)
-    """The workers that gave a sign of life lately."""
-    return [WorkerView(id=one, silent=silent, job=job) for one, silent, job in service.store.queue().workers(ALIVE)]
+def list_workers(service: TheService, caller: Viewer) -> list[WorkerView]:
+    """The workers that gave a sign of life lately, and the caller's jobs among what they work on."""
+    jobs = service.store.jobs(caller.tenant)
+    return [
+        WorkerView(id=one, silent=silent, job=job if job is not None and jobs.find(job) is not None else None)
+        for one, silent, job in service.store.queue().workers(ALIVE)
+    ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,10 @@ router = APIRouter(prefix="/v1/rewrites", tags=["rewrites"], responses=ANSWERS)
 
 KIND = "rewrite"
 FOLLOW = 0.25  # seconds between two looks for new events
+LINKS = {
+    name: {"operationId": f"{name}_rewrite", "parameters": {"identifier": "$response.body#/id"}}
+    for name in ("read", "cancel", "retry", "follow", "review")
+}
 SILENCE = 15.0  # seconds after which a comment keeps the connection open
 
 
@@ -31,7 +36,10 @@ SILENCE = 15.0  # seconds after which a comment keeps the connection open
     "",
     status_code=202,
     response_model=RewriteView,
-    responses={200: {"model": RewriteView, "description": "It is done"}},
+    responses={
+        200: {"model": RewriteView, "description": "It is done", "links": LINKS},
+        202: {"description": "It waits or is worked on", "links": LINKS},
+    },
 )
 async def create_rewrite(
     order: RewriteOrder,
@@ -80,7 +88,7 @@ def list_rewrites(
     following = cursor_of(found[limit - 1].created, found[limit - 1].id) if len(found) > limit else None
     if following is not None:
         kept = {"state": state, "target": target, "batch": batch, "limit": str(limit)}
-        query = "&".join(f"{name}={value}" for name, value in kept.items() if value is not None)
+        query = urlencode({name: value for name, value in kept.items() if value is not None})
         response.headers["Link"] = f'</v1/rewrites?{query}&cursor={following}>; rel="next"'
     views = [rewrite_view(job, None, reviews.get(job.id)) for job in found[:limit]]
     return RewriteList(items=views, next=following)
@@ -110,24 +118,28 @@ def retry_rewrite(identifier: str, service: TheService, caller: Operator) -> Rew
     return _whole(service, caller, job or _found(service, caller, identifier))
 
 
+def _followed(identifier: str, service: TheService, caller: Viewer) -> JobRecord:
+    return _found(service, caller, identifier)
+
+
 @router.get("/{identifier}/events", response_class=EventSourceResponse)
 async def follow_rewrite(
-    identifier: str,
     service: TheService,
     caller: Viewer,
+    job: Annotated[JobRecord, Depends(_followed)],  # found before the answer begins, which cannot be a 404 any more
     last_event_id: Annotated[str | None, Header(max_length=20, description="go on after this event")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens, as it happens: stages, candidates with their verdicts and times, the end. A client that lost the
     connection goes on where it was."""
     jobs = service.store.jobs(caller.tenant)
-    job = await run_in_threadpool(_found, service, caller, identifier)
     after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
+    after = min(after, 2**63 - 1)  # the largest number that the store can compare with
     silent = 0.0
     while True:
         # The state first: what happened before the end is then among the events that are read after it.
-        latest: JobRecord | None = await run_in_threadpool(jobs.find, identifier)
+        latest: JobRecord | None = await run_in_threadpool(jobs.find, job.id)
         job = latest or job
-        events = await run_in_threadpool(jobs.events, identifier, after)
+        events = await run_in_threadpool(jobs.events, job.id, after)
         for event in events:
             after = event.id
             yield ServerSentEvent(data={"at": event.at, **event.body}, event=event.kind, id=str(event.id))
@@ -145,7 +157,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    decision: Literal["approved", "rejected", "disabled", "waiting"]
+    decision: Literal["approved", "rejected", "disabled", "waiting"] = Field(examples=["approved"])
     mode: Literal["shadow", "canary", "on"] | None = Field(None, description="how far clients may go; kept when absent")
     reason: str = Field("", max_length=2000)
 

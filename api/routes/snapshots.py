@@ -58,10 +58,15 @@ class ClientEvent(BaseModel):
 
 
 class Feedback(BaseModel):
+    """What a client saw since it last told."""
+
     model_config = ConfigDict(extra="ignore")
 
     target: Name
-    events: list[ClientEvent] = Field(max_length=1000)
+    events: list[ClientEvent] = Field(
+        max_length=1000,
+        examples=[[{"entry": "4f0c5f0e3a9d4d0a8f7e6c5b4a392817", "kind": "timing", "rewrite_seconds": 0.2}]],
+    )
 
 
 @router.post("/feedback", status_code=204)

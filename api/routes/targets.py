@@ -34,9 +34,11 @@ class NewTarget(BaseModel):
 
 
 class TargetChange(BaseModel):
+    """What is to be changed; what is absent stays."""
+
     model_config = ConfigDict(extra="forbid")
 
-    enabled: bool | None = Field(None, description="false: clients use no rewrite on it any more")
+    enabled: bool | None = Field(None, description="false: clients use no rewrite on it any more", examples=[False])
     runs: bool | None = None
 
 

@@ -21,8 +21,17 @@ router = APIRouter(prefix="/v1/verifications", tags=["verifications"], responses
 KIND = "verification"
 
 
+LINKS = {"read": {"operationId": "read_verification", "parameters": {"identifier": "$response.body#/id"}}}
+
+
 @router.post(
-    "", status_code=202, response_model=JobView, responses={200: {"model": JobView, "description": "It is done"}}
+    "",
+    status_code=202,
+    response_model=JobView,
+    responses={
+        200: {"model": JobView, "description": "It is done", "links": LINKS},
+        202: {"description": "It waits or is worked on", "links": LINKS},
+    },
 )
 async def create_verification(
     order: VerificationOrder,

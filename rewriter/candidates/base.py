@@ -23,11 +23,13 @@ class Budget:
 
 class Depth(StrEnum):
     """How much a source wants to know about a candidate, cheapest first: the engine's plan, the verdict of a screening
-    as well, the time of one run on the target as well (where the target may be run on; else as ``VERDICT``)."""
+    as well, the time of one run on the target as well (where the target may be run on; else as ``VERDICT``). Or,
+    besides the screening, whether it is right with other constants and, by the engine's estimates, slow with none."""
 
     PLAN = "plan"
     VERDICT = "verdict"
     TIME = "time"
+    ROBUST = "robust"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -65,31 +65,40 @@ class _Task:
 
 
 class RuleSearch:
-    """Candidates from the executable rules of the catalogue. ``experience`` orders them by what paid before,
-    ``without`` names rules that are not to be used."""
+    """Candidates from the executable rules of the catalogue, and from ``rules`` of other origin. ``experience`` orders
+    them by what paid before, ``without`` names rules that are not to be used."""
 
     name = "rules"
 
-    def __init__(self, experience: Experience | None = None, without: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        experience: Experience | None = None,
+        rules: Sequence[RuleDocument] = (),
+        without: Collection[str] = (),
+    ) -> None:
         self.experience = experience or Experience()
+        self.rules = tuple(rules)
         self.without = frozenset(without)
 
     def candidates(
         self, query: Query, facts: Facts, budget: Budget, original: Feedback
     ) -> Generator[Proposal, Feedback, None]:
-        yield from _Search(query, facts, budget, self.experience, self.without).run(original)
+        own = (it for it in self.rules if it.executable and it.pays_on(query.dialect, facts.version))
+        known = (*executable(query.dialect, facts.version), *own)
+        rules = tuple(rule for rule in known if rule.name not in self.without)
+        yield from _Search(query, facts, budget, self.experience, rules).run(original)
 
 
 class _Search:
     def __init__(
-        self, query: Query, facts: Facts, budget: Budget, experience: Experience, without: frozenset[str]
+        self, query: Query, facts: Facts, budget: Budget, experience: Experience, rules: tuple[RuleDocument, ...]
     ) -> None:
         self.query = query
         self.facts = facts
         self.budget = budget
         self.experience = experience
         self.deadline = time.monotonic() + budget.seconds
-        self.rules = tuple(rule for rule in executable(query.dialect, facts.version) if rule.name not in without)
+        self.rules = rules
         self.queue: list[_Task] = []
         self.seen = {_fingerprint(query.tree, query.dialect)}
         self.plans: set[str] = set()

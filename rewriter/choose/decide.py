@@ -67,6 +67,7 @@ def decide(
             standing.append(_Entry(candidate, verdict, gain))
     if not standing:
         why = "no verified candidate is faster by the margin" if entrants else "no rule gives a verified candidate"
+        why += " and slow with none of the parameters" if entrants and len(sets) > 1 else ""
         return Decision(None, f"the original is kept: {why}", losers=tuple(lost))
     needed = max(entry.gain.ratio for entry in standing) / TIE
     tied = [entry for entry in standing if entry.gain.ratio >= needed]

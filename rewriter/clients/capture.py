@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ class Capture:
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def watch(self, engine: Any) -> None:
-        """Record what goes through a SQLAlchemy engine (Engine or AsyncEngine)."""
+    def watch(self, engine: Any) -> Callable[[], None]:
+        """Record what goes through a SQLAlchemy engine (Engine or AsyncEngine); the function returned ends it."""
         from sqlalchemy import event
 
         def before(_c: Any, _cursor: Any, statement: str, _p: Any, context: Any, many: bool) -> None:
@@ -64,6 +65,12 @@ class Capture:
         sync = getattr(engine, "sync_engine", engine)
         event.listen(sync, "before_cursor_execute", before)
         event.listen(sync, "after_cursor_execute", after)
+
+        def end() -> None:
+            event.remove(sync, "before_cursor_execute", before)
+            event.remove(sync, "after_cursor_execute", after)
+
+        return end
 
     def cursor_factory(self, base: Any = None) -> Any:
         """A psycopg cursor class that records what its ``execute`` runs."""

@@ -92,8 +92,8 @@ class Client:
 
     def close(self) -> None:
         """Stop the threads. Originals run from now on."""
-        self._table = Table()
         self._source.close()
+        self._table = Table()
         if self._shadow is not None:
             self._shadow.close()
 
@@ -126,11 +126,15 @@ class Client:
         return guarded(decision, place, trust, lost, self.note)
 
     def after(self, decision: Decision, statement: str, parameters: Any) -> None:
-        """The application has its result: perhaps compare."""
-        if decision.shadow and self._shadow is not None:
-            prepared = decision.prepared
-            pair = ((statement, parameters), (decision.text, decision.parameters))
+        """The application has its result: perhaps compare. Never raises."""
+        if not decision.shadow or self._shadow is None:
+            return
+        prepared = decision.prepared
+        pair = ((statement, parameters), (decision.text, decision.parameters))
+        try:
             self._shadow.submit(Comparison(prepared.circuit, *pair, prepared.entry.ordered, decision.percent))
+        except Exception as error:  # such as no more threads
+            self.failed(error)
 
     def note(self, code: str) -> None:
         with self._lock:

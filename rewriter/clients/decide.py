@@ -110,16 +110,19 @@ def make_table(snapshot: Snapshot, circuit: Callable[[Entry], Circuit]) -> Table
         try:
             if snapshot.dialect != "postgres":
                 raise Unusable("these drivers speak to Postgres only")
+            if snapshot.catalog_probe is not None:
+                _check_reads(snapshot.catalog_probe.sql)
             for text in (entry.statement, entry.sql):
                 _check_reads(text)
-            if entry.statement in entries:
+            statement = entry.statement.strip()  # blanks around it are lost on the way through logs
+            if statement in entries:
                 raise Unusable("another entry has the same statement")
             bound = bind(entry.statement, entry.sql, entry.parameters)
         except Unusable as reason:
             left_out[entry.id] = str(reason)
             continue
         holds_for = keys_of(entry.holds_for) if entry.holds_for is not None else None
-        entries[entry.statement] = Prepared(entry, bound, holds_for, MODES[entry.mode], circuit(entry), table)
+        entries[statement] = Prepared(entry, bound, holds_for, MODES[entry.mode], circuit(entry), table)
     return table
 
 
@@ -130,7 +133,7 @@ def lookup(
 
     ``percent``: the driver reads ``%`` as the start of a marker (psycopg does when it is given parameters).
     """
-    prepared = table.entries.get(statement)
+    prepared = table.entries.get(statement.strip())  # the same object where there is nothing to strip
     if prepared is None:
         return None
     return _consider(prepared, policy, parameters, percent, connection)

@@ -6,7 +6,7 @@ import http.client
 import ipaddress
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from rewriter.clients.snapshot import MAX_BODY
@@ -27,7 +27,7 @@ class Service:
     """The service at ``url``; ``key`` is the API key. Raises UsageError for an address that is not safe."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
     timeout: float = TIMEOUT
     allow_http: bool = False
 

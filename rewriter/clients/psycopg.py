@@ -25,6 +25,10 @@ from rewriter.clients.shadow import MOST_ROWS, SECONDS, Answer, RewriteFailed
 
 CHUNK = 1000 if psycopg.pq.version() >= 170000 else 1  # rows; libpq before 17 streams them one by one
 
+_turns: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+_async_turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
+_making = threading.Lock()
+
 
 def cursor_factory(client: Client, base: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> type[psycopg.Cursor[Any]]:
     """A subclass of ``base`` that runs approved rewrites: ``psycopg.connect(..., cursor_factory=...)``.
@@ -32,16 +36,12 @@ def cursor_factory(client: Client, base: type[psycopg.Cursor[Any]] = psycopg.Cur
     Cursors of one connection take turns here, so that nothing gets between a rewrite and what undoes it.
     """
     reads_percent = not issubclass(base, psycopg.RawCursor)
-    locks: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
-    making = threading.Lock()
 
     class RewritingCursor(base):  # type: ignore[valid-type, misc]
         def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             connection = self.connection
-            with making:
-                lock = locks.setdefault(connection, threading.Lock())
             run = super().execute
-            with lock:
+            with _turn(connection):
                 percent = reads_percent and params is not None
                 decision, place = consider(client, connection, query, params, percent)
                 if decision is None:
@@ -57,7 +57,7 @@ def cursor_factory(client: Client, base: type[psycopg.Cursor[Any]] = psycopg.Cur
                             return run(decision.text, decision.parameters, **options)
                         if step is Do.ORIGINAL:
                             return run(query, params, **options)
-                        return connection.rollback() if step is Do.ROLLBACK else ask(connection, str(step))
+                        return ask(connection, step) if isinstance(step, Ask) else connection.rollback()
 
                     drive(client.steps(decision, place, connection, lambda: is_lost(connection)), perform)
             client.after(decision, query, params)
@@ -71,13 +71,12 @@ def async_cursor_factory(
 ) -> type[psycopg.AsyncCursor[Any]]:
     """``cursor_factory`` for ``psycopg.AsyncConnection``."""
     reads_percent = not issubclass(base, psycopg.AsyncRawCursor)
-    locks: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 
     class AsyncRewritingCursor(base):  # type: ignore[valid-type, misc]
         async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             connection = self.connection
             run = super().execute
-            async with locks.setdefault(connection, asyncio.Lock()):
+            async with _async_turns.setdefault(connection, asyncio.Lock()):
                 percent = reads_percent and params is not None
                 decision, place = consider(client, connection, query, params, percent)
                 if decision is None:
@@ -93,15 +92,21 @@ def async_cursor_factory(
                             return await run(decision.text, decision.parameters, **options)
                         if step is Do.ORIGINAL:
                             return await run(query, params, **options)
-                        if step is Do.ROLLBACK:
-                            return await connection.rollback()
-                        return await ask_async(connection, str(step))
+                        if isinstance(step, Ask):
+                            return await ask_async(connection, step)
+                        return await connection.rollback()
 
                     await drive_async(client.steps(decision, place, connection, lambda: is_lost(connection)), perform)
             client.after(decision, query, params)
             return self
 
     return AsyncRewritingCursor
+
+
+def _turn(connection: Any) -> threading.Lock:
+    """The lock that the cursors of a connection share, whichever factory has made them."""
+    with _making:
+        return _turns.setdefault(connection, threading.Lock())
 
 
 def consider(
@@ -142,20 +147,20 @@ def is_lost(connection: Any) -> bool:
     return bool(connection.closed)
 
 
-def ask(connection: psycopg.Connection[Any], text: str) -> Any:
-    """The row of the SELECT in ``text``, which may hold a command besides: one round trip by the simple protocol."""
+def ask(connection: psycopg.Connection[Any], question: Ask) -> Any:
+    """The row that answers ``question``, None without one. A driver that is not to prepare statements does not."""
     row = None
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        cursor.execute(text, prepare=False)
+        cursor.execute(question.text, prepare=question.prepare)
         for result in cursor.results():
             row = result.fetchone() if result.description is not None else row
     return row
 
 
-async def ask_async(connection: psycopg.AsyncConnection[Any], text: str) -> Any:
+async def ask_async(connection: psycopg.AsyncConnection[Any], question: Ask) -> Any:
     row = None
     async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-        await cursor.execute(text, prepare=False)
+        await cursor.execute(question.text, prepare=question.prepare)
         more: bool | None = True
         while more:
             row = await cursor.fetchone() if cursor.description is not None else row

@@ -3,12 +3,12 @@
 One generator says what to do next; the drivers, with and without async, do it. The order for one execution:
 
 1. *Before*: one round trip reads what only the session itself can change (isolation level, search path, temporary
-   tables) and, the first time on a connection, the catalog probe. Does anything differ, the original is run.
+   tables), another one, the first time on a connection, the catalog probe. Does anything differ, the original is run.
 2. The rewrite runs in the application's own transaction and cursor. In Postgres an error aborts the transaction, and
    then the original could not run any more. Outside of a transaction there is none to abort. Where the statement is the
    first of its transaction, a rollback loses nothing, for the driver opens the next one with the same properties. Only
-   in the middle of a transaction a savepoint is set; it rides on the round trips before and after, and because
-   nothing is written under it, it takes no transaction id.
+   in the middle of a transaction a savepoint is set, which costs one round trip more (to release it) and, because
+   nothing is written under it, no transaction id.
 3. *After*: one round trip asks the catalog probe. A constraint that stands now stood while the rewrite ran: in a
    transaction the locks of the rewrite keep everybody from changing its tables before its end, and outside of one the
    constraint would have to be dropped and added again within the statement. Asked before, the answer could be out of
@@ -31,7 +31,6 @@ from rewriter.clients.probe import SESSION, Session
 
 CANCELLED = "57014"
 ALMOST = 0.9  # of statement_timeout: a statement that was cancelled after that had run out of time
-CATALOG = "catalog"
 _SAVEPOINT = "rewriter_original"
 
 
@@ -44,14 +43,23 @@ class Place(Enum):
 
 
 class Do(Enum):
-    """What the driver is to do. ``Ask`` besides: run a text, answer with the row of its SELECT."""
+    """What the driver is to do."""
 
     REWRITE = "run the rewrite on the application's cursor"
     ORIGINAL = "run the original on the application's cursor"
     ROLLBACK = "roll the transaction back"
 
 
-Ask = str
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Run ``text`` on a cursor of its own and answer with the row of the SELECT in it. With ``prepare`` it is a single
+    SELECT that will be asked again; else it may hold commands besides and goes by the simple protocol, in one round
+    trip."""
+
+    text: str
+    prepare: bool = False
+
+
 Steps = Generator[Do | Ask, Any, None]
 Trust = Callable[[bool | None], bool]
 Note = Callable[[str], None]
@@ -109,23 +117,27 @@ class _Progress:
 
 def _attempt(table: Table, place: Place, trust: Trust, progress: _Progress) -> Generator[Do | Ask, Any, str | None]:
     """Run the rewrite; why its result does not count, or None. The transaction is then as before."""
-    row = yield _before(table, place, probe=not trust(None))
-    state = Session(*row[:4])
-    reason = _unfit(table, state, row[4:])
-    if reason is not None:
-        if reason == CATALOG:
-            trust(False)
-        if place is Place.WITHIN:
-            yield f"RELEASE SAVEPOINT {_SAVEPOINT}"
-        return reason
-    progress.began, progress.timeout = time.perf_counter(), state.statement_timeout
-    yield Do.REWRITE
-    if table.probe is None and place is not Place.WITHIN:
+    state = Session(*(yield Ask(f"SAVEPOINT {_SAVEPOINT}; {SESSION}" if place is Place.WITHIN else SESSION)))
+    reason = _unfit(table, state)
+    if reason is None and not trust(None):
+        reason = yield from _changed(table, trust)
+    if reason is None:
+        progress.began, progress.timeout = time.perf_counter(), state.statement_timeout
+        yield Do.REWRITE
+        reason = yield from _changed(table, trust)
+    if place is Place.WITHIN:
+        yield Ask(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+    return reason
+
+
+def _changed(table: Table, trust: Trust) -> Generator[Do | Ask, Any, str | None]:
+    """Asks the catalog probe. The server plans it once for a connection."""
+    if table.probe is None:
         return None
-    row = yield _after(table, place)
-    unchanged = table.probe is None or row[0] == table.probe.value
+    (value,) = yield Ask(table.probe.sql, prepare=True)
+    unchanged = value == table.probe.value
     trust(unchanged)
-    return None if unchanged else CATALOG
+    return None if unchanged else "catalog"
 
 
 def drive(steps: Steps, perform: Callable[[Do | Ask], Any]) -> None:
@@ -158,37 +170,21 @@ async def drive_async(steps: Steps, perform: Callable[[Do | Ask], Awaitable[Any]
         return
 
 
-def _before(table: Table, place: Place, probe: bool) -> Ask:
-    text = SESSION
-    if probe and table.probe is not None:
-        text = f"{text}, ({table.probe.sql})"
-    return f"SAVEPOINT {_SAVEPOINT}; {text}" if place is Place.WITHIN else text
-
-
-def _after(table: Table, place: Place) -> Ask:
-    text = table.probe.sql if table.probe is not None else "SELECT 1"
-    return f"{text}; RELEASE SAVEPOINT {_SAVEPOINT}" if place is Place.WITHIN else text
-
-
 def _undo(place: Place) -> Steps:
     """Put the transaction back to where it was before the rewrite."""
     if place is Place.FIRST:
         yield Do.ROLLBACK
     elif place is Place.WITHIN:
-        yield f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}"
+        yield Ask(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}")
 
 
-def _unfit(table: Table, state: Session, probed: tuple[Any, ...]) -> str | None:
+def _unfit(table: Table, state: Session) -> str | None:
     """Why the rewrite must not run in this session now."""
     if state.isolation == "serializable":
         return "serializable"
     if table.search_path is not None and state.search_path != table.search_path:
         return "search-path"
-    if state.has_temporary_tables:
-        return "temporary-tables"
-    if probed and table.probe is not None and probed[0] != table.probe.value:
-        return CATALOG
-    return None
+    return "temporary-tables" if state.has_temporary_tables else None
 
 
 def _sqlstate(error: BaseException) -> str | None:

@@ -54,6 +54,9 @@ def install(engine: Engine | AsyncEngine, client: Client) -> Callable[[], None]:
     def before(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> Any:
         running = None
         try:
+            # One context may run several statements, such as the default of a column before its INSERT.
+            if getattr(context, _ATTRIBUTE, None) is not None:
+                setattr(context, _ATTRIBUTE, None)
             # A cursor with a name is one on the server.
             if not many and context is not None and not getattr(cursor, "name", None):
                 driver = context.root_connection.connection.driver_connection
@@ -91,9 +94,9 @@ def install(engine: Engine | AsyncEngine, client: Client) -> Callable[[], None]:
                     return run(statement, parameters)
                 if step is Do.ORIGINAL:
                     return run(running.statement, running.parameters)
-                if step is Do.ROLLBACK:
-                    return wait(driver.rollback())
-                return wait((ask_async if is_async else ask)(driver, str(step)))
+                if isinstance(step, Ask):
+                    return wait((ask_async if is_async else ask)(driver, step))
+                return wait(driver.rollback())
 
             driver = running.connection
             drive(client.steps(running.decision, running.place, driver, lambda: is_lost(driver)), perform)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from rewriter.engines import embedded
 from rewriter.engines.base import Engine
 from rewriter.engines.duckdb import DuckDB
+from rewriter.engines.locators import without_credentials
 from rewriter.engines.postgres import Postgres
 from rewriter.engines.schema_only import SchemaOnly
 from rewriter.errors import UsageError
@@ -43,15 +44,6 @@ def connect(url: str, *, threads: int | None = None, memory: int | None = None) 
 def scratch(*, optimizer: bool = True) -> DuckDB:
     """An empty in-memory DuckDB for generated databases; the caller closes it."""
     return DuckDB(optimizer=optimizer)
-
-
-def without_credentials(url: str) -> str:
-    """A target URL without user, password and parameters, for people and records."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres"):
-        return url
-    host = f"{parts.hostname or 'local'}{f':{parts.port}' if parts.port else ''}"
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _with_database(uri: str, database: str) -> str:

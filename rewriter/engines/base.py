@@ -15,12 +15,14 @@ from rewriter.records import Database, Plan, Result, Row
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do. A schema without a database can do none of it and is still a target."""
+    """What an engine can do. A schema without a database can do none of it and is still a target. ``costs``: its plans
+    tell the optimizer's own estimate of the work, and not only of rows."""
 
     runs: bool = True
     explains: bool = True
     binds: bool = True
     parameters: bool = True
+    costs: bool = False
 
 
 @dataclass(frozen=True)

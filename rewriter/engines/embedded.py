@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from rewriter.errors import TargetUnreachable, UsageError
@@ -17,11 +18,11 @@ def default_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rewriter" / "postgres"
 
 
-def start(directory: Path | None = None) -> str:
+def start(directory: Path | None = None, settings: Mapping[str, str] | None = None) -> str:
     """Start the server on ``directory`` (or join the one that runs there) and return a libpq URI of it.
 
-    The server stops with the last process that uses it. Raises UsageError when the extra is not installed,
-    TargetUnreachable when it does not start.
+    ``settings`` are written to its postgresql.conf when it is set up for the first time. The server stops with the last
+    process that uses it. Raises UsageError when the extra is not installed, TargetUnreachable when it does not start.
     """
     try:
         with warnings.catch_warnings():
@@ -36,7 +37,15 @@ def start(directory: Path | None = None) -> str:
         home.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            server = postgres_server.get_server(home)
+            is_new = not (home / "PG_VERSION").exists()
+            server = postgres_server.get_server(home, start=not (settings and is_new))
+            if settings and is_new:
+                server.ensure_pgdata_inited()
+                with (home / "postgresql.conf").open("a", encoding="utf-8") as file:
+                    for name, value in settings.items():
+                        quoted = value.replace("'", "''")
+                        file.write(f"{name} = '{quoted}'\n")
+                server.start()
         return str(server.get_uri())
     except Exception as error:
         raise TargetUnreachable(

@@ -83,7 +83,7 @@ class Postgres:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities()
+        return Capabilities(costs=True)
 
     def close(self) -> None:
         self._connection.close()
@@ -126,8 +126,11 @@ class Postgres:
         options = "FORMAT JSON, GENERIC_PLAN" if generic else "FORMAT JSON"
         with self._transaction(METADATA) as cursor:
             if generic:
-                # A prepared EXPLAIN would itself want the parameters; the simple protocol does not look for them. The
-                # text was checked to be one statement, and the transaction is read-only.
+                # A prepared EXPLAIN would itself want the parameters; the simple protocol does not look for them, but
+                # would run any number of statements, so the server's own parser first has to find a single one.
+                prepared = self._connection.pgconn.prepare(b"", sql.encode())
+                if prepared.status != psycopg.pq.ExecStatus.COMMAND_OK:
+                    raise BindError(_clean(prepared.error_message.decode(errors="replace")))
                 result = self._connection.pgconn.exec_(f"EXPLAIN ({options}) {sql}".encode())
                 if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
                     raise BindError(_clean(result.error_message.decode(errors="replace")))

@@ -8,10 +8,11 @@ from rewriter.llm.answers import Answer, read_answer
 from rewriter.llm.client import Ask, Model, Reply, Token
 from rewriter.llm.endpoint import Capabilities, Endpoint, Prices
 from rewriter.llm.exchanges import Exchange, Exchanges, InMemory
-from rewriter.llm.purse import Limit, Purse
+from rewriter.llm.purse import Account, Limit, Purse
 from rewriter.llm.redaction import Redaction
 
 __all__ = [
+    "Account",
     "Answer",
     "Ask",
     "Capabilities",

@@ -117,6 +117,14 @@ class Redaction:
             words = re.sub(rf"\b{re.escape(real)}\b", name, words)
         return words
 
+    def condition(self, text: str) -> str:
+        """A condition of a plan with its literals as placeholders; a question mark when it cannot be read."""
+        try:
+            found = Dialect.get_or_raise(self.dialect).tokenize(text)
+        except SqlglotError:
+            return "?"
+        return " ".join(map(self._word, found))
+
     def name(self, name: str) -> str:
         """A name as it may leave."""
         return self._name(name) if self.masked else name
@@ -187,7 +195,7 @@ class Redaction:
         for key in table.foreign_keys:
             parent = f"{self.name(key.table)} ({self._list(key.referenced)})"
             parts.append(f"FOREIGN KEY ({self._list(key.columns)}) REFERENCES {parent}")
-        rows = "" if table.rows is None else f"  -- about {_rounded(table.rows)} rows"
+        rows = "" if table.rows is None else f"  -- about {rounded(table.rows)} rows"
         return f"{self.name(table.name)} ({', '.join(parts)}){rows}"
 
     def _list(self, names: Iterable[str]) -> str:
@@ -195,23 +203,15 @@ class Redaction:
 
     def _outline(self, plan: Plan, depth: int, lines: list[str]) -> None:
         told = [
-            f"{key}: {self._scrubbed(value)}"
+            f"{key}: {self.condition(value)}"
             for key, value in plan.detail.items()
             if key in _PLAN_FIELDS and value and len(value) < 2_000
         ]
-        rows = "" if plan.rows is None else f" rows={_rounded(plan.rows)}"
-        cost = "" if plan.cost is None else f" cost={_rounded(plan.cost)}"
+        rows = "" if plan.rows is None else f" rows={rounded(plan.rows)}"
+        cost = "" if plan.cost is None else f" cost={rounded(plan.cost)}"
         lines.append(f"{'  ' * depth}{plan.operator}{rows}{cost}{' (' + '; '.join(told) + ')' if told else ''}")
         for child in plan.children:
             self._outline(child, depth + 1, lines)
-
-    def _scrubbed(self, condition: str) -> str:
-        """A condition of a plan with its literals as placeholders; empty when it cannot be read."""
-        try:
-            found = Dialect.get_or_raise(self.dialect).tokenize(condition)
-        except SqlglotError:
-            return "?"
-        return " ".join(map(self._word, found))
 
     def _word(self, token: Token) -> str:
         if token.token_type is TokenType.NUMBER:
@@ -230,7 +230,7 @@ class Redaction:
 
 _PLAN_FIELDS = frozenset(
     {"relation name", "index name", "join type", "filter", "index cond", "hash cond", "merge cond", "join filter",
-     "group key", "cte name", "subplan name", "Table", "Filters", "Conditions", "Join Type", "Groups"}
+     "group key", "cte name", "subplan name", "table", "filters", "conditions", "groups"}
 )  # fmt: skip
 _PLAIN = (TokenType.VAR, TokenType.IDENTIFIER)
 
@@ -249,6 +249,6 @@ def _colon(found: re.Match[str]) -> str:
     return f":{found.group(1) or found.group(2)}"
 
 
-def _rounded(number: float) -> str:
+def rounded(number: float) -> str:
     """Two digits: estimates tell sizes, and nothing else."""
     return f"{float(f'{number:.2g}'):,.0f}"

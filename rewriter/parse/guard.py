@@ -16,7 +16,12 @@ from rewriter.lexical import pieces
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 100  # brackets, CASE, runs of prefix operators and of subscripts, added up
+MAX_TOKENS = 25_000  # reading and qualifying takes about 0.1 ms for each: a list of 12,000 values is read in a second
 MAX_NODES = 100_000  # nodes of the parsed tree
+# Qualification takes quadratic time in these; the first is what Postgres itself allows.
+MAX_OUTPUTS = 1_664  # outputs of one SELECT
+MAX_RELATIONS = 1_000  # tables and common table expressions named in the whole statement
+MAX_MERGING = 100  # joins that merge columns: NATURAL, USING
 MAX_TREE_DEPTH = 2_000  # levels of the parsed tree; long chains (a + b + c ...) are deep without being nested
 # sqlglot needs about 25 Python frames a level of brackets; Python's own limit of 1000 would allow 40 levels.
 RECURSION_LIMIT = 12_000
@@ -64,17 +69,36 @@ def check_text(text: str) -> None:
         raise QueryRejected("there is no statement", hint="pass one SELECT", code="empty-query")
 
 
+def check_tokens(count: int) -> None:
+    """Raises QueryRejected (too-large) for a text of more tokens than can be read in a moment."""
+    if count > MAX_TOKENS:
+        raise QueryRejected(
+            f"the statement has {count:,} words and signs; at most {MAX_TOKENS:,} are accepted",
+            hint="long value lists are better joined from a table",
+            code="too-large",
+        )
+
+
 def check_size(tree: exp.Expr) -> None:
-    """Raises QueryRejected (too-large, too-deep) for a tree that later stages could not walk."""
+    """Raises QueryRejected (too-large, too-deep) for a tree that later stages could not walk, or not in time."""
     open_nodes = [(tree, 1)]
-    count = 0
+    parts = relations = merging = 0
     while open_nodes:
         node, depth = open_nodes.pop()
-        count += 1
         if depth > MAX_TREE_DEPTH:
             raise too_deep()
-        if count > MAX_NODES:
-            raise QueryRejected(f"the statement has more than {MAX_NODES:,} parts", code="too-large")
+        parts += 1
+        relations += isinstance(node, (exp.Table, exp.CTE))
+        merging += isinstance(node, exp.Join) and bool(node.args.get("using") or node.method)
+        outputs = len(node.expressions) if isinstance(node, exp.Select) else 0
+        for count, most, what in (
+            (parts, MAX_NODES, "parts"),
+            (outputs, MAX_OUTPUTS, "outputs in one SELECT"),
+            (relations, MAX_RELATIONS, "tables"),
+            (merging, MAX_MERGING, "joins with NATURAL or USING"),
+        ):
+            if count > most:
+                raise QueryRejected(f"the statement has more than {most:,} {what}", code="too-large")
         open_nodes.extend((child, depth + 1) for child in node.iter_expressions())
 
 

@@ -14,7 +14,7 @@ from sqlglot.parser import Parser
 from sqlglot.parsers.postgres import PostgresParser
 
 from rewriter.errors import QueryRejected
-from rewriter.parse.guard import allow_recursion, check_size, check_text, too_deep
+from rewriter.parse.guard import allow_recursion, check_size, check_text, check_tokens, too_deep
 
 # sqlglot reports what it cannot read on stderr as well; our own error says it already.
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
@@ -93,6 +93,7 @@ def _parser_of(dialect: str) -> type[_Bounded]:
 def _trees(text: str, dialect: str) -> Sequence[exp.Expr | None]:
     reader = Dialect.get_or_raise(dialect)
     tokens = reader.tokenize(text)
+    check_tokens(len(tokens))
     parser = _parser_of(dialect)(dialect=reader)
     parser.steps_left = FREE_STEPS + STEPS_PER_TOKEN * len(tokens)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from rewriter.records import Report
 from rewriter.report.model import PlanModel, ReportModel, model
@@ -23,21 +23,29 @@ from rewriter.report.text import (
     set_rows,
     sql_diff,
     timed,
+    varied,
     visible,
     why,
 )
 from rewriter.report.units import count, duration, ratio
 
-_environment = Environment(
-    loader=PackageLoader("rewriter.report"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    # Markup is what templates themselves have made; only plain text comes from outside.
-    finalize=lambda value: visible(value) if type(value) is str else value,
-)
-_environment.filters |= {"why": why, "meaning": lambda kind: MEANING[kind]}
+
+def environment(*packages: str) -> Environment:
+    """Templates of these packages, which may build on those of the report."""
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "rewriter.report")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Markup is what templates themselves have made; only plain text comes from outside.
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    made.filters |= {"why": why, "meaning": lambda kind: MEANING[kind]}
+    return made
+
+
+_environment = environment()
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class _View:
     bars: list[_Bar]
     plans: list[tuple[str, _Node]]
     spent: str
+    varied: str | None
     scope: str | None
     sets: list[tuple[str, str, str, str, str]]
 
@@ -116,6 +125,7 @@ def _view(report: ReportModel) -> _View:
         plans=[(title, _node(plan)) for title, plan in plans if plan is not None],
         spent=", ".join(f"{stage} {duration(seconds)}" for stage, seconds in report.timings.items()),
         scope=scope(report),
+        varied=varied(report),
         sets=set_rows(report),
     )
 

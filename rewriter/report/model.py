@@ -18,6 +18,7 @@ from rewriter.records import (
     Plan,
     Report,
     Result,
+    Robustness,
     Row,
     SetRace,
     Speedup,
@@ -128,6 +129,21 @@ class SetModel(_Model):
     slower: bool = Field(description="the rewrite is clearly slower with this set, beyond the noise")
 
 
+class CornerModel(_Model):
+    levels: dict[str, str] = Field(description="low, mid or high selectivity by column (low: few rows pass); no values")
+    ratio: float = Field(description="original time (or plan cost) / chosen time (or plan cost)")
+    low: float
+    high: float
+
+
+class RobustnessModel(_Model):
+    how: Literal["measured", "plan", "none"]
+    reason: str = Field(description="why it was not found out, or not at all corners")
+    corners: list[CornerModel]
+    worst: float | None = Field(description="the lowest ratio")
+    share_not_slower: float | None = Field(description="share of corners at which the rewrite is not clearly slower")
+
+
 class ReportModel(_Model):
     """What ``rewriter rewrite --json`` prints and the API answers."""
 
@@ -160,6 +176,9 @@ class ReportModel(_Model):
     chosen_plan: PlanModel | None
     measurements: list[MeasurementModel] = Field(description="with parameters: totals over the sets")
     sets: list[SetModel] = Field(default=[], description="the times with each set of parameter values")
+    robustness: RobustnessModel | None = Field(
+        default=None, description="the rewrite with other constants; null: the original is kept, or nobody looked"
+    )
     losers: list[LoserModel]
     candidates: int = Field(description="how many candidates were found")
     timings: dict[str, float] = Field(description="seconds spent per stage")
@@ -189,6 +208,7 @@ def model(report: Report) -> ReportModel:
         original_plan=plan_model(report.original_plan) if report.original_plan else None,
         chosen_plan=plan_model(report.chosen_plan) if report.chosen_plan else None,
         measurements=[_measurement(entry) for entry in report.measurements],
+        robustness=_robustness(report.robustness) if report.robustness else None,
         losers=[_loser(loser) for loser in decision.losers],
         candidates=report.candidates,
         timings=dict(report.timings),
@@ -215,6 +235,19 @@ def _speedup(gain: Speedup) -> SpeedupModel:
 
 def _observed(verdict: Verdict | None) -> Mapping[str, Row]:
     return (verdict.observed or {}) if verdict is not None else {}
+
+
+def _robustness(found: Robustness) -> RobustnessModel:
+    return RobustnessModel(
+        how=found.how,
+        reason=found.reason,
+        corners=[
+            CornerModel(levels=dict(one.levels), ratio=one.gain.ratio, low=one.gain.low, high=one.gain.high)
+            for one in found.corners
+        ],
+        worst=found.worst.gain.ratio if found.worst is not None else None,
+        share_not_slower=found.share_not_slower,
+    )
 
 
 def set_model(race: SetRace, chosen: Candidate | None) -> SetModel:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rewriter.records import Report, Step
 from rewriter.report.model import model
-from rewriter.report.text import evidence, headline, interval, note, scope, set_rows, unnoticed, visible
+from rewriter.report.text import evidence, headline, interval, note, scope, set_rows, unnoticed, varied, visible
 from rewriter.report.units import count, duration
 
 SHOWN_LOSERS = 12
@@ -50,6 +50,9 @@ def print_terminal(report: Report, console: Console, *, trace: bool = False) -> 
             console.print(_text(f"Assumes: {assumption}"), soft_wrap=True)
         for number, told in enumerate(report.verdict.proof, start=1):
             console.print(_text(f"Proof {number}. {told}", "dim"), soft_wrap=True)
+    others = varied(shown)
+    if others is not None:
+        console.print(_text(f"With other constants: {others}"), soft_wrap=True)
     if report.measurements:
         console.print(_timings(report))
     rows = set_rows(shown)

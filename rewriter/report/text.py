@@ -119,6 +119,19 @@ def scope(report: ReportModel) -> str | None:
     return f"tested with generated values of the parameters{given}; not known for all values"
 
 
+def varied(report: ReportModel) -> str | None:
+    """How the rewrite does with other constants, in one sentence; None where nobody looked."""
+    found = report.robustness
+    if found is None or not found.corners or found.share_not_slower is None:
+        return None
+    worst = min(found.corners, key=lambda corner: corner.ratio)
+    where = ", ".join(f"{name} {level}" for name, level in worst.levels.items())
+    how = "measured" if found.how == "measured" else "by the engine's estimates"
+    text = f"not slower at {found.share_not_slower:.0%} of {count(len(found.corners), 'corner')} of its selectivities"
+    left = f"; {found.reason}" if found.reason else ""
+    return f"{text}, at worst {ratio(worst.ratio)} ({where}), {how}{left}"
+
+
 def set_rows(report: ReportModel) -> list[tuple[str, str, str, str, str]]:
     """(set, original, chosen, ratio, note) for each set of parameter values, where there are several."""
     if len(report.sets) < 2:

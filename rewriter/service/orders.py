@@ -15,7 +15,9 @@ from rewriter.records import VerdictKind
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", examples=["orders-production"])]
 Statement = Annotated[str, Field(min_length=1, max_length=262_144, examples=["SELECT count(*) FROM orders"])]
 Strategy = Literal["plain", "genrewrite", "lithe", "llm_r2"]
-ParameterValue = None | bool | int | float | Annotated[str, Field(max_length=65_536)]
+ParameterValue = (
+    None | bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=65_536)]
+)
 
 
 class Order(BaseModel):
@@ -47,6 +49,7 @@ class RewriteOrder(Order):
         [], max_length=100, description="sets of values for $1, $2, ..., most telling first"
     )
     on_data: bool = Field(False, description="compare the winner on the target's own data as well")
+    robust: bool = Field(False, description="the winner must be right and not slow with other constants too")
     trace: bool = Field(False, description="verify every step of the winner too")
 
     def policy(self) -> Policy:
@@ -59,6 +62,7 @@ class RewriteOrder(Order):
             runs=self.runs_per_day,
             on_data=self.on_data,
             trace=self.trace,
+            robust=self.robust,
         )
 
 
@@ -75,12 +79,22 @@ class VerificationOrder(Order):
     seconds: float = Field(10.0, gt=0, le=600, description="how long to look for a proof or a difference")
 
 
+class RuleOrder(Order):
+    """A rule of the store to be checked, and made stable when every check passes where ``approve`` says so."""
+
+    name: str = Field(max_length=128)
+    approve: bool = False
+
+
 class BatchOrder(Order):
     """A query log to read, group and rank, and whose slowest groups are to be rewritten."""
 
     target: Name = Field("default", description="name of a registered target")
     path: str | None = Field(
-        None, max_length=1024, description="a file or folder below the service's REWRITER_FILES, instead of an upload"
+        None,
+        max_length=1024,
+        description="a file or folder below the service's REWRITER_FILES, instead of an upload",
+        examples=["postgresql.log"],
     )
     upload: str | None = Field(None, max_length=64, description="set by the service when a file is uploaded")
     name: str = Field("log", max_length=256, description="what to call the log")

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from rewriter.batch.logs import Options, gather
+from rewriter.batch.logs.opening import find_files
 from rewriter.batch.work import Item, items
 from rewriter.candidates import Experience, Record, default_sources, packaged
 from rewriter.candidates.base import CandidateSource
-from rewriter.engines import SchemaOnly, connect
+from rewriter.engines import SchemaOnly, connect, scratch
 from rewriter.engines.base import Engine
 from rewriter.errors import InputError, RewriterError, UsageError
-from rewriter.llm import Limit
+from rewriter.llm import Account, Limit
 from rewriter.modelling import Payer, model_sources
 from rewriter.parse import exact_key, named_tables, parse, read_schema
 from rewriter.pipeline import rewrite
 from rewriter.records import Event, Progress, Report
 from rewriter.report import to_json, verdict_to_json
+from rewriter.repository import Repository
 from rewriter.service.currency import rows_of
-from rewriter.service.orders import BatchOrder, ParameterValue, RewriteOrder, VerificationOrder
+from rewriter.service.orders import BatchOrder, ParameterValue, RewriteOrder, RuleOrder, VerificationOrder
 from rewriter.service.targets import found, inside, look, opened
+from rewriter.service.uploads import upload_path
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store, record_report
@@ -66,12 +69,15 @@ class Performer:
                 return self._verification(job, VerificationOrder.model_validate(job.request), progress)
             case "batch":
                 return self._batch(job, BatchOrder.model_validate(job.request), progress)
+            case "rule":
+                return self._rule(job, RuleOrder.model_validate(job.request), progress)
         raise UsageError(f"unknown kind of job {job.kind!r}")
 
     def _rewrite(self, job: JobRecord, order: RewriteOrder, progress: Progress, tell: Tell) -> Ending:
         target = found(self.store, job.tenant, order.target)
         experience = self._experience(job.tenant)
         rules_off = self.store.targets(job.tenant).rules_off(order.target)
+        own_rules = Repository(self.store, job.tenant).executable()
         told: list[str] = []
         with contextlib.ExitStack() as stack:
             engine = stack.enter_context(opened(target, self.settings, self.vault))
@@ -81,7 +87,7 @@ class Performer:
                 order.sql,
                 engine,
                 policy=order.policy(),
-                sources=(*default_sources(experience, rules_off), *asked),
+                sources=(*default_sources(experience, own_rules, rules_off), *asked),
                 parameter_sets=[tuple(values) for values in order.parameter_sets],
                 progress=progress,
                 target=order.target,
@@ -117,10 +123,15 @@ class Performer:
         return lambda _: {"result": body}
 
     def _batch(self, job: JobRecord, order: BatchOrder, progress: Progress) -> Ending:
-        path = self._log(order)
+        path = self._log(order, job.tenant)
         progress(Event("read", "reading the log"))
         options = Options(prefix=order.prefix, dialect=order.dialect)
-        gathered = gather([path], order.dialect, options, jobs=READERS)
+        # A link in a folder may lead out of what is open to the API.
+        files = [file for file in find_files([path]) if file.resolve().is_relative_to(path.resolve())]
+        try:
+            gathered = gather(files, order.dialect, options, jobs=READERS)
+        except InputError as error:
+            raise UsageError(error.message.replace(f"{path.parent}/", ""), hint=error.hint) from None
         todo = items(gathered.groups, order.top)
         target = found(self.store, job.tenant, order.target)
         with opened(target, self.settings, self.vault) as engine:
@@ -155,15 +166,25 @@ class Performer:
 
         return ending
 
-    def _log(self, order: BatchOrder) -> Path:
+    def _rule(self, job: JobRecord, order: RuleOrder, progress: Progress) -> Ending:
+        repository = Repository(self.store, job.tenant)
+        progress(Event("verify", "checking the rule"))
+        with contextlib.closing(scratch()) as hunter:
+            do = repository.approve if order.approve else repository.check
+            findings = do(order.name, hunter, by=job.actor)
+        passed = all(finding.ok for finding in findings)
+        body = {"passed": passed, "approved": passed and order.approve, "findings": [asdict(one) for one in findings]}
+        return lambda _: {"result": body}
+
+    def _log(self, order: BatchOrder, tenant: str) -> Path:
         if order.upload is not None:
-            path = self.settings.state_directory / "uploads" / order.upload
+            path = upload_path(self.settings, order.upload)
             if not path.is_file():
                 raise UsageError("the uploaded log is no longer there", hint="upload it again")
             return path
         if order.path is None:
             raise UsageError("a batch needs an uploaded log or a path")
-        return inside(order.path, self.settings)
+        return inside(order.path, self.settings, tenant)
 
     def _experience(self, tenant: str) -> Experience:
         own = {key: Record(*numbers) for key, numbers in self.store.rule_trials(tenant=tenant).items()}
@@ -183,14 +204,17 @@ class Performer:
             return
         access = self.store.access()
         key = access.key(job.actor)
-        tokens, cost = access.spent(job.tenant, job.actor)
         limit = Limit(
             key.day_tokens if key is not None and key.day_tokens is not None else self.settings.model_day_tokens,
             key.day_cost if key is not None and key.day_cost is not None else self.settings.model_day_cost,
-            tokens,
-            cost,
         )
-        payer = Payer(job.tenant, limit, lambda tokens, cost: access.spend(job.tenant, job.actor, tokens, cost))
+        account = Account(
+            "key",
+            limit,
+            lambda *what: access.reserve(job.tenant, job.actor, *what),
+            lambda tokens, cost: access.spend(job.tenant, job.actor, tokens, cost),
+        )
+        payer = Payer(job.tenant, account)
         with model_sources(list(strategies), self.settings, told, payer=payer) as sources:
             yield sources
 

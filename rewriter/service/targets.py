@@ -10,23 +10,33 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from rewriter.catalog import Catalog
 from rewriter.engines import connect, without_credentials
 from rewriter.engines.base import Engine, Limits
+from rewriter.engines.locators import POSTGRES, postgres_parameters, postgres_url
 from rewriter.engines.plan_only import PlanOnly
 from rewriter.errors import NotFound, RewriterError, TargetError, UsageError
 from rewriter.service.currency import refresh
 from rewriter.service.vault import Vault
 from rewriter.settings import Settings
 from rewriter.store import Store
+from rewriter.store.tables import DEFAULT_TENANT
 from rewriter.store.target_records import TargetRecord
 
 LOOK = Limits(seconds=10.0, rows=1)
 # Parameters of a libpq URI that only say how to reach a database. Others name files, services or commands of this host.
-ALLOWED = frozenset("sslmode connect_timeout application_name dbname user target_session_attrs options".split())
-NEVER = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")))
+ALLOWED = frozenset(
+    "host port dbname user password sslmode connect_timeout application_name target_session_attrs options".split()
+)
+# What libpq would otherwise add by itself, from this host's environment and files: the service's own passwords.
+NOTHING_OF_OURS = {"password": "", "passfile": os.devnull, "sslcertmode": "disable", "gssencmode": "disable"}
+# Where clouds tell a machine its credentials.
+NEVER = tuple(
+    ipaddress.ip_network(net)
+    for net in "169.254.0.0/16 fe80::/10 fd00:ec2::/32 fd20:ce::/32 100.100.100.200 168.63.129.16 192.0.0.192".split()
+)
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,13 @@ def registered(
     decides what these hold) or the URL itself, which is checked and sealed. Raises UsageError."""
     reference = sealed = None
     if url.startswith(("env:", "file:")):
+        if tenant != DEFAULT_TENANT:
+            raise UsageError("only the operator's own tenant refers to what the operator has set", hint="give the URL")
         reference = url
         resolved = _referenced(url, settings)
     else:
         resolved = url
-        check_url(url, settings)
+        check_url(url, settings, tenant)
         sealed = vault.seal(url, f"{tenant}/{name}")
     shown = without_credentials(resolved)
     return TargetRecord(tenant, name, reference, sealed, shown, place_of(resolved), runs, enabled=True)
@@ -61,7 +73,7 @@ def url_of(record: TargetRecord, settings: Settings, vault: Vault) -> str:
         return _referenced(record.reference, settings)
     if record.sealed is None:
         raise UsageError(f"the target {record.name!r} has no URL", hint="register it anew")
-    return check_url(vault.open(record.sealed, f"{record.tenant}/{record.name}"), settings)
+    return check_url(vault.open(record.sealed, f"{record.tenant}/{record.name}"), settings, record.tenant)
 
 
 @contextlib.contextmanager
@@ -112,59 +124,55 @@ def check(store: Store, record: TargetRecord, settings: Settings, vault: Vault) 
 
 
 def place_of(url: str) -> str:
-    """The same text for the same database, whatever user or name it is reached by."""
-    parts = urlsplit(url)
-    if parts.scheme in ("postgresql", "postgres"):
-        query = dict(parse_qsl(parts.query))
-        where = f"{parts.hostname or query.get('host', '')}:{parts.port or query.get('port', 5432)}"
-        body = f"postgres {where}{query.get('dbname', parts.path)}"
+    """The same text for the same database, whatever user or name it is reached by. Raises UsageError."""
+    if url.startswith(POSTGRES):
+        found = postgres_parameters(url)
+        where = f"{found.get('host') or found.get('hostaddr', '')}:{found.get('port') or 5432}"
+        body = f"postgres {where}/{found.get('dbname') or found.get('user', '')}"
     else:
         body = url
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def check_url(url: str, settings: Settings) -> str:
+def check_url(url: str, settings: Settings, tenant: str = DEFAULT_TENANT) -> str:
     """A URL that came through the API, made safe to connect to. Raises UsageError naming what is not allowed, and never
     the URL.
 
     It reaches Postgres over the network, with nothing but harmless parameters, and never an address that clouds keep
     for their metadata; or a DuckDB file below REWRITER_FILES.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        parameters = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        raise UsageError("the target's URL cannot be read") from None
-    if parts.scheme == "duckdb":
-        return f"duckdb://{inside(f'{parts.netloc}{parts.path}', settings)}"
-    if parts.scheme not in ("postgresql", "postgres"):
+    if url.startswith("duckdb://"):
+        return f"duckdb://{inside(url.removeprefix('duckdb://').partition('?')[0], settings, tenant)}"
+    if not url.startswith(POSTGRES):
         raise UsageError("a target is postgresql://... or duckdb:///FILE", hint="or env:NAME, set by the operator")
-    strange = sorted({name for name, _ in parameters if name not in ALLOWED})
+    parameters = postgres_parameters(url)
+    strange = sorted(parameters.keys() - ALLOWED)
     if strange:
         raise UsageError(
             f"a target's URL may not have the parameters {', '.join(strange)[:200]}",
             hint="let the operator name the whole URL by env:NAME",
         )
-    if not host or "," in host or "%2f" in host.lower():
+    host = parameters.get("host", "")
+    if not host or host.startswith(("/", "@")) or "," in host:
         raise UsageError("a target's URL names one host", hint="sockets are for targets named by env:NAME")
     # The address that was checked is the one that is used: the name could mean another one by then.
-    address = _check_host(host, port or 5432, settings)
-    return parts._replace(query=urlencode([*parameters, ("hostaddr", address)])).geturl()
+    address = _check_host(host, int(parameters.get("port") or 5432), settings)
+    return postgres_url({**NOTHING_OF_OURS, **parameters, "hostaddr": address})
 
 
-def inside(path: str, settings: Settings) -> Path:
+def inside(path: str, settings: Settings, tenant: str = DEFAULT_TENANT) -> Path:
     """``path`` below REWRITER_FILES, links resolved. Raises UsageError."""
-    if settings.files is None:
+    if settings.files is None or tenant != DEFAULT_TENANT:
         raise UsageError("files of the server are not open to the API", hint="the operator can set REWRITER_FILES")
     root = settings.files.resolve()
     try:
         resolved = (root / path.lstrip("/")).resolve() if not path.startswith(str(root)) else Path(path).resolve()
+        there = resolved.exists()
     except (OSError, ValueError):
         raise UsageError("this path cannot be read") from None
     if not resolved.is_relative_to(root):
         raise UsageError("this path lies outside of REWRITER_FILES")
-    if not resolved.exists():
+    if not there:
         raise NotFound("there is no such file below REWRITER_FILES")
     return resolved
 
@@ -174,17 +182,30 @@ def _check_host(host: str, port: int, settings: Settings) -> str:
     try:
         entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [ipaddress.ip_address(entry[4][0]) for entry in entries]
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         raise UsageError("the target's host is not known") from None
-    for address in addresses:
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        if any(mapped.version == net.version and mapped in net for net in NEVER) or mapped.is_multicast:
+    for one in (form for address in addresses for form in _forms(address)):
+        if any(one.version == net.version and one in net for net in NEVER) or one.is_multicast:
             raise UsageError("the target's host has an address that is never a database")
-        if not settings.private_targets and (mapped.is_private or mapped.is_loopback):
+        if not settings.private_targets and not one.is_global:
             raise UsageError(
                 "the target's host has a private address", hint="the operator can set REWRITER_PRIVATE_TARGETS=true"
             )
     return str(addresses[0])
+
+
+def _forms(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The address, or the IPv4 addresses that packets to it may end at."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    last = int(address) & 0xFFFFFFFF
+    if address in NAT64 or (int(address) >> 32 == 0 and last > 1):  # the last: IPv4-compatible, RFC 4291
+        return [address, ipaddress.IPv4Address(last)]
+    return [address, address.sixtofour] if address.sixtofour is not None else [address]
 
 
 def _referenced(reference: str, settings: Settings) -> str:
@@ -198,12 +219,12 @@ def _referenced(reference: str, settings: Settings) -> str:
         if not value:
             raise UsageError(f"the service's environment has no {name}")
         return value
-    path = Path(name)
-    if settings.credentials is None or not path.resolve().is_relative_to(settings.credentials.resolve()):
-        raise UsageError("a target's file lies below REWRITER_CREDENTIALS", hint="the operator can set it")
     try:
+        path = Path(name).resolve()
+        if settings.credentials is None or not path.is_relative_to(settings.credentials.resolve()):
+            raise UsageError("a target's file lies below REWRITER_CREDENTIALS", hint="the operator can set it")
         return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         raise UsageError("the target's file cannot be read") from None
 
 

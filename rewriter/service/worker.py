@@ -18,10 +18,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from rewriter.errors import RewriterError, StoreError
+from rewriter.errors import RewriterError, StoreError, place_of
 from rewriter.records import Event
-from rewriter.service.performing import Performer, waits
+from rewriter.service.performing import Ending, Performer, waits
 from rewriter.service.targets import check, reason_of
+from rewriter.service.uploads import discard
 from rewriter.service.vault import Vault, vault_of
 from rewriter.settings import Settings
 from rewriter.store import Store
@@ -94,18 +95,23 @@ class Worker:
         try:
             ending = self.performer.perform(job, telling.progress, telling.tell)
             telling.flush()
-            self.queue.end(job, DONE, ending)
+            self._end(job, DONE, ending)
         except Stopped:
             if self.stop.is_set() and not self._lost.is_set():
                 self.queue.release(job)
             else:
-                self.queue.end(job, CANCELLED)
+                self._end(job, CANCELLED)
         except RewriterError as error:
             self._failed(job, error)
         except Exception as error:  # whatever a job does, the worker goes on
-            log.exception("job %s failed", job.id)
+            # Not its text, which may quote SQL: the type and the place are enough to find it.
+            log.error("job %s failed: %s at %s", job.id, type(error).__name__, place_of(error))
             body = {"code": "internal", "detail": type(error).__name__, "hint": "report what the worker's log says"}
-            self.queue.end(job, FAILED, lambda _: {"problem": body})
+            self._end(job, FAILED, lambda _: {"problem": body})
+
+    def _end(self, job: JobRecord, state: str, outcome: Ending | None = None) -> None:
+        if self.queue.end(job, state, outcome):
+            discard(self.settings, job.request)
 
     def _failed(self, job: JobRecord, error: RewriterError) -> None:
         problem = reason_of(error)
@@ -115,7 +121,7 @@ class Worker:
             return
         # What was worth trying again and still failed is left for people to look at.
         state = DEAD if waits(error, 0) is not None else FAILED
-        self.queue.end(job, state, lambda _: {"problem": problem})
+        self._end(job, state, lambda _: {"problem": problem})
 
     def _beat(self) -> None:
         """Signs of life, in a thread of its own; now and then a look at every target's catalog."""

@@ -23,6 +23,7 @@ from rewriter.store.database import again, hint, open_database, plain
 from rewriter.store.jobs import Jobs, Queue
 from rewriter.store.model_records import ModelRecords
 from rewriter.store.reviews import Reviews
+from rewriter.store.rule_records import RuleRecord, RuleRecords
 from rewriter.store.tables import (
     DEFAULT_TENANT,
     NAME_LENGTH,
@@ -35,7 +36,19 @@ from rewriter.store.tables import (
 )
 from rewriter.store.target_records import TargetRecord, Targets, all_targets
 
-__all__ = ["Access", "Entry", "Jobs", "ModelRecords", "Queue", "Reviews", "Store", "Targets", "record_report"]
+__all__ = [
+    "Access",
+    "Entry",
+    "Jobs",
+    "ModelRecords",
+    "Queue",
+    "Reviews",
+    "RuleRecord",
+    "RuleRecords",
+    "Store",
+    "Targets",
+    "record_report",
+]
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,22 @@ class Store:
         for (rule, dialect, shape), numbers in more.items():
             key = {"tenant": tenant, "rule": rule, "dialect": dialect, "shape": shape}
             again(self._session, partial(_add_trials, key, *numbers))
+
+    def accepted(
+        self, limit: int = 500, *, target: str | None = None, tenant: str = DEFAULT_TENANT
+    ) -> list[dict[str, Any]]:
+        """The reports of the latest rewrites that were chosen, newest first, each rewritten statement once; each with
+        its ``id``."""
+        with self._session() as session:
+            rows = session.execute(_entries(tenant, target).where(Rewrite.chosen_sql.is_not(None)).limit(limit))
+            found: dict[int, dict[str, Any]] = {}
+            for row, _, _ in rows:
+                found.setdefault(row.query_id, {**row.report, "id": row.id})
+            return list(found.values())
+
+    def rules(self, *, tenant: str = DEFAULT_TENANT) -> RuleRecords:
+        """Rule documents that users wrote or that were learnt."""
+        return RuleRecords(self._session, tenant)
 
     def models(self, *, tenant: str = DEFAULT_TENANT) -> ModelRecords:
         """What concerns language models."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from rewriter.store.database import Sessions, again
+from rewriter.store import ledger
+from rewriter.store.database import Sessions
 from rewriter.store.service_tables import ApiKey, AuditEntry, KeySpending
 
 USED_EVERY = 60.0  # seconds between two notes of a key's last use
@@ -109,16 +110,15 @@ class Access:
             return (0, 0.0) if row is None else (row.tokens, row.cost)
 
     def spend(self, tenant: str, actor: str, tokens: int, cost: float) -> None:
+        """Add to what an actor has spent on this day."""
+        self.reserve(tenant, actor, tokens, cost, None, None)
+
+    def reserve(
+        self, tenant: str, actor: str, tokens: int, cost: float, most_tokens: int | None, most_cost: float | None
+    ) -> bool:
+        """Add to what an actor has spent on this day unless it would then be more than the most; whether it was."""
         key = {"tenant": tenant, "actor": actor, "day": _today()}
-
-        def add(session: Session) -> None:
-            if session.scalar(select(KeySpending.id).filter_by(**key)) is None:
-                session.add(KeySpending(**key, tokens=tokens, cost=cost))
-            else:
-                more = {"tokens": KeySpending.tokens + tokens, "cost": KeySpending.cost + cost}
-                session.execute(update(KeySpending).filter_by(**key).values(more))
-
-        again(self.sessions, add)
+        return ledger.add(self.sessions, KeySpending, key, tokens, cost, most_tokens, most_cost)
 
 
 def note(

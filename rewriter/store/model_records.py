@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from rewriter.store import ledger
 from rewriter.store.database import Sessions, again
 from rewriter.store.tables import DEFAULT_TENANT, Spending, StoredCapabilities, StoredExchange, StoredKnowledge
 
@@ -40,16 +41,12 @@ class ModelRecords:
 
     def spend(self, tokens: int, cost: float) -> None:
         """Add to this day's spending."""
+        self.reserve(tokens, cost, None, None)
+
+    def reserve(self, tokens: int, cost: float, most_tokens: int | None, most_cost: float | None) -> bool:
+        """Add to this day's spending unless it would then be more than the most; whether it was."""
         key = {"tenant": self._tenant, "day": _today()}
-
-        def add(session: Session) -> None:
-            if session.scalar(select(Spending.id).filter_by(**key)) is None:
-                session.add(Spending(**key, tokens=tokens, cost=cost))
-            else:
-                more = {"tokens": Spending.tokens + tokens, "cost": Spending.cost + cost}
-                session.execute(update(Spending).filter_by(**key).values(more))
-
-        again(self._sessions, add)
+        return ledger.add(self._sessions, Spending, key, tokens, cost, most_tokens, most_cost)
 
     def capabilities(self, endpoint: str, model: str) -> Mapping[str, bool] | None:
         """What was probed; None when it was not."""

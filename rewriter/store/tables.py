@@ -85,6 +85,29 @@ class RuleTrial(Base):
     gained: Mapped[float] = mapped_column(Float, default=0.0)
 
 
+class StoredRule(Base):
+    """A rule document that a person wrote or that was learnt. ``origin``: user, model or distilled; ``status``: draft,
+    stable, retired or rejected; ``reason``: what the last check or person said; ``ratio``: original time / rewritten
+    time of the rewrites that it was learnt from. ``enabled``: a stable one is applied only while this is true."""
+
+    __tablename__ = "rule_documents"
+    __table_args__ = (UniqueConstraint("tenant", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default=DEFAULT_TENANT)
+    name: Mapped[str] = mapped_column(String(128))
+    origin: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16))
+    enabled: Mapped[bool] = mapped_column(default=True)
+    text: Mapped[str] = mapped_column(Text)
+    group: Mapped[int | None]
+    ratio: Mapped[float | None] = mapped_column(Float)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    changed_by: Mapped[str] = mapped_column(String(128), default="")
+    changed: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
 class StoredExchange(Base):
     """One question to a language model with its answer, word for word as sent and received."""
 

@@ -16,7 +16,7 @@ from sqlglot import exp
 from rewriter.engines.base import Engine
 from rewriter.records import Adequacy, Query, Row, Verdict, VerdictKind
 from rewriter.verify.generate import relations, unsupported
-from rewriter.verify.parameters import Binding, bindings, bound, bound_tree
+from rewriter.verify.parameters import CHOICES, Binding, bindings, bound, bound_tree
 from rewriter.verify.solving.process import proof, search
 from rewriter.verify.tested import Tester
 
@@ -38,8 +38,8 @@ class Verifier:
     ``Verdict.confirmed_on`` says so. ``by_position``: columns are compared by position and value only, without regard
     to names and declared types (for pairs from benchmarks). Without ``proofs`` there is the rung ``tested`` alone, to
     hold proofs against it. ``given``: sets of values for the query's parameters, by label, that a candidate is tested
-    with besides generated ones. The same seed gives the same databases. ``rung`` is told which of RUNGS a certificate
-    is about to climb.
+    with besides ``choices`` generated ones. The same seed gives the same databases. ``rung`` is told which of RUNGS a
+    certificate is about to climb.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Verifier:
         by_position: bool = False,
         proofs: bool = True,
         given: Mapping[str, Row] | None = None,
+        choices: int = CHOICES,
         rung: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.original = original
@@ -61,7 +62,7 @@ class Verifier:
         self.seed = seed
         self._testers = [
             (binding, Tester(bound(original, binding), hunter, judge, seed=seed, by_position=by_position))
-            for binding in bindings(original, seed, self.given)
+            for binding in bindings(original, seed, self.given, choices)
         ]
 
     def screen(self, candidate: exp.Query) -> Verdict:

@@ -39,9 +39,11 @@ class Binding:
         return ", ".join(f"${place} = {value.sql(dialect=dialect)}" for place, value in sorted(self.values.items()))
 
 
-def bindings(query: Query, seed: int, given: Mapping[str, Row] | None = None) -> tuple[Binding, ...]:
-    """CHOICES ways to give each parameter a value of its type, then up to MOST_GIVEN of the sets ``given`` by label;
-    one empty binding when there are no parameters."""
+def bindings(
+    query: Query, seed: int, given: Mapping[str, Row] | None = None, choices: int = CHOICES
+) -> tuple[Binding, ...]:
+    """``choices`` ways to give each parameter a value of its type, then up to MOST_GIVEN of the sets ``given`` by
+    label; one empty binding when there are no parameters."""
     # Of several places of one parameter, one that tells its type.
     types: dict[int, str | None] = {}
     for node, position in _markers(query.tree):
@@ -53,11 +55,11 @@ def bindings(query: Query, seed: int, given: Mapping[str, Row] | None = None) ->
         # NULL makes most predicates unknown, so only the last choice tries it.
         Binding(
             {
-                position: _value(type_ or "integer", query, chooser, nulls=0.3 if number == CHOICES - 1 else 0.0)
+                position: _value(type_ or "integer", query, chooser, nulls=0.3 if number == choices - 1 else 0.0)
                 for position, type_ in types.items()
             }
         )
-        for number in range(CHOICES)
+        for number in range(choices)
     )
     seen = list((given or {}).items())[:MOST_GIVEN]
     return generated + tuple(
@@ -69,6 +71,12 @@ def bindings(query: Query, seed: int, given: Mapping[str, Row] | None = None) ->
 def bound(query: Query, binding: Binding) -> Query:
     """``query`` with values in place of its parameters."""
     return replace(query, tree=bound_tree(query.tree, binding), stated=bound_tree(query.stated, binding))
+
+
+def bound_to(query: Query, row: Row, tree: exp.Query | None = None) -> Query:
+    """``query``, or another ``tree`` in its place, with the values of ``row``."""
+    found = query if tree is None else replace(query, tree=tree)
+    return bound(found, bindings(query, 0, {"row": row})[-1]) if row else found
 
 
 def bound_tree(tree: exp.Query, binding: Binding) -> exp.Query:

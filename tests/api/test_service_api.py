@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -120,12 +121,12 @@ def test_a_log_becomes_rewrites(service: Client) -> None:
 
 
 def test_a_rule_can_be_switched_off_for_a_target(service: Client) -> None:
-    names = [rule["name"] for rule in service("GET", "/v1/rules").json if rule["executable"]]
+    names = [rule["name"] for rule in service("GET", "/v1/rules").json if rule["kind"] != "advice"]
     sql = f"{SLOW} AND s.id > 5"
     used = {step["rule"] for step in service.rewritten(sql)["report"]["chosen"]["steps"]}
     assert used <= set(names)
     for rule in used:
-        assert service("GET", f"/v1/rules/{rule}").json["text"].startswith("---")
+        assert service("GET", f"/v1/rules/{rule}").json["document"].startswith("---")
         assert service("PUT", f"/v1/rules/{rule}/switch", {"target": "default", "enabled": False}).json["off"] is True
     try:
         again = service.rewritten(sql, margin=1.11)["report"]
@@ -133,6 +134,43 @@ def test_a_rule_can_be_switched_off_for_a_target(service: Client) -> None:
     finally:
         for rule in used:
             service("PUT", f"/v1/rules/{rule}/switch", {"target": "default", "enabled": True})
+
+
+@pytest.mark.slow
+def test_a_rule_of_ones_own_is_applied_once_its_checks_approve_it(service: Client) -> None:
+    known = service("GET", "/v1/rules/predicate/negated_comparison").json
+    good = known["document"] if known.get("document") else ""
+    assert good, known
+    broken = re.sub(
+        r"(## Rewrites.*?```sql.*?```.*?```sql\n)(.*?)(\n```)", r"\1SELECT 1 AS one\3", good, count=1, flags=re.S
+    )
+    made = service("POST", "/v1/rules", {"name": "own/mine", "document": broken})
+    assert made.status == 201, made.body
+    assert made.json["status"] == "draft"
+    first = checked(service, "/v1/rules/own/mine/checks?approve=true")
+    assert first["result"]["approved"] is False
+    assert [one["check"] for one in first["result"]["findings"] if not one["ok"]]
+    assert service("PUT", "/v1/rules/own/mine", {"document": good}).json["status"] == "draft"
+    second = checked(service, "/v1/rules/own/mine/checks?approve=true")
+    assert second["result"]["passed"], [one for one in second["result"]["findings"] if not one["ok"]]
+    assert service("GET", "/v1/rules/own/mine").json["status"] == "stable"
+    retired = service("PUT", "/v1/rules/own/mine/status", {"status": "retired", "reason": "enough"})
+    assert retired.json["status"] == "retired"
+    assert service("PUT", "/v1/rules/predicate/negated_comparison", {"document": good}).status == 422
+    assert service("POST", "/v1/rules", {"name": "own/other", "document": "no document"}).status == 422
+
+
+def checked(service: Client, path: str) -> dict[str, Any]:
+    made = service("POST", path)
+    assert made.status == 202, made.body
+    deadline = time.monotonic() + 100
+    while True:
+        found: dict[str, Any] = service("GET", made.headers["location"]).json
+        if found["state"] not in ("queued", "running"):
+            assert found["state"] == "done", found
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.3)
 
 
 def test_its_numbers_and_its_description_hold_no_statements(service: Client) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from rewriter.cli import app
+from rewriter.cli_support import read_parameter_sets
 from rewriter.records import VerdictKind
 from tests.shop import SLOW
 
@@ -210,6 +212,19 @@ def test_bad_usage_gets_exit_2(schema: str, tmp_path: Path) -> None:
     here("rewrite", "SELECT 1", "--schema", str(tmp_path / "none.sql"), check=2)
     here("verify", check=2)
     here("verify", "--pairs", str(tmp_path / "none.jsonl"), check=2)
+
+
+@pytest.mark.parametrize("given", ["7", "[1, 2", '{"a": 1}', "[[1], 2]", "nowhere.jsonl", '["hush-hush", {}]'])
+def test_parameters_that_cannot_be_used_get_exit_2_and_are_not_repeated(schema: str, given: str) -> None:
+    done = here("rewrite", "SELECT id FROM sale WHERE id = $1", "--schema", schema, "--parameters", given, check=2)
+    assert "hush" not in done.output
+
+
+def test_parameters_come_one_by_one_or_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "sets.jsonl"
+    path.write_text('["2024-01-01", 7]\n\n[null, 1.50]\n')
+    sets = read_parameter_sets(["[true]", str(path)])
+    assert sets == [(True,), ("2024-01-01", 7), (None, Decimal("1.50"))]
 
 
 def test_a_query_that_never_ends_is_stopped_and_told(shop_url: str) -> None:

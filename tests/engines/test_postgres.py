@@ -25,6 +25,12 @@ def test_two_statements_are_refused_by_the_protocol(postgres: Postgres) -> None:
         postgres.run("COMMIT; BEGIN READ WRITE; CREATE TEMP TABLE x (a int); SELECT 1", LIMITS)
 
 
+def test_two_statements_are_refused_where_a_generic_plan_is_wanted(postgres: Postgres) -> None:
+    with pytest.raises(BindError):
+        postgres.explain("SELECT 1 WHERE 1 = $1; COMMIT; CREATE TABLE public.escaped (a int); SELECT 1")
+    assert postgres.run("SELECT to_regclass('public.escaped') IS NULL", Limits(5.0, 1)).rows == ((True,),)
+
+
 def test_switching_the_timeout_off_does_not_help(postgres: Postgres) -> None:
     started = time.monotonic()
     with pytest.raises(QueryTimeout):

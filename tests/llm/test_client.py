@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewriter.errors import BadAnswer, BudgetExceeded, ModelRefused, ModelUnreachable
+from rewriter.errors import BadAnswer, BudgetExceeded, ModelError, ModelRefused, ModelUnreachable
 from rewriter.llm import Ask, InMemory, Limit, Prices, Purse
 from rewriter.llm.exchanges import Mode
 from rewriter.llm.probe import probe
@@ -183,3 +185,30 @@ def test_the_key_stands_in_no_record(serve: Serve, connect: Connect) -> None:
     exchanges = InMemory()
     connect(serve(Line("fine")).url, exchanges=exchanges).ask(HELLO)
     assert "key-of-ours" not in repr(exchanges.made)
+
+
+def test_nobody_is_led_to_another_address(connect: Connect) -> None:
+    """A redirect would take prompt and key to wherever the endpoint says."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{server.server_address[1]}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(ModelError):
+            connect(f"http://127.0.0.1:{server.server_address[1]}/v1").ask(HELLO)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked
+    assert "/elsewhere" not in asked

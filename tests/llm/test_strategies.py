@@ -177,6 +177,9 @@ def test_lithe_asks_by_ensemble_and_by_rule(shop: Postgres, serve: Serve, connec
     assert text.count("An example of the rule.") == 6
     assert "Work in three steps" in text
     assert any(len(request["messages"]) > 5 for request in sent(server))
+    informed = [last(request) for request in sent(server) if "knows and estimates" in last(request)]
+    assert len(informed) == 2
+    assert all("sale.shop_id: about 200 distinct values" in request for request in informed)
 
 
 def test_lithe_branches_where_the_model_was_unsure(shop: Postgres, serve: Serve, connect: Connect) -> None:
@@ -196,6 +199,19 @@ def test_lithe_branches_where_the_model_was_unsure(shop: Postgres, serve: Serve,
     ]
     assert any(prefix.endswith(" JOIN") for prefix in prefixes)
     assert any(prefix.endswith(" LEFT") for prefix in prefixes)
+
+
+def test_a_branch_that_leads_nowhere_new_is_not_taken_again(shop: Postgres, serve: Serve, connect: Connect) -> None:
+    """Sure of everything but one token: three completions (the root, and one for each way) are all there is."""
+    text = answer(JOINED, GROUPED)
+    server = serve(
+        Line(text, begun="LEFT$"), Line(text, begun="JOIN$"), Line(text, unsure={"JOIN": {"JOIN": 0.6, "LEFT": 0.4}})
+    )
+    model = connect(server.url)
+    model.capabilities = type(model.capabilities)(prefix=True)
+    accepted(run(shop, [Search(model)]))
+    begun = [request["messages"][-1] for request in sent(server)]
+    assert [message["role"] for message in begun] == ["user", "assistant", "assistant"]
 
 
 class Search:

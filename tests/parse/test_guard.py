@@ -135,3 +135,40 @@ def test_a_syntax_error_tells_the_place_and_not_the_statement(dialect):
     assert caught.value.code == "syntax-error"
     assert "line 2" in str(caught.value)
     assert "hunter2" not in str(caught.value) + caught.value.hint
+
+
+# Texts that are small or flat and still cost much, each as large as it is accepted and then beyond it.
+COSTLY = {
+    "words": lambda count: "SELECT CASE " + "WHEN a = 1 THEN 2 " * (count // 7) + "END FROM t",
+    "values": lambda count: "SELECT a FROM t WHERE a IN (" + ",".join(["1"] * (count // 2)) + ")",
+    "outputs": lambda count: "SELECT a FROM t ORDER BY " + ",".join(["a"] * (count // 2)),
+    "tables": lambda count: "SELECT 1 FROM " + ",".join(f"t AS x{n}" for n in range(count // 20)),
+    "names for CTEs": lambda count: (
+        "WITH c0 AS (SELECT a FROM t)"
+        + "".join(f", c{n + 1} AS (SELECT a FROM c{n})" for n in range(count // 20))
+        + " SELECT 1"
+    ),
+    "natural joins": lambda count: "SELECT * FROM t" + "".join(f" NATURAL JOIN t AS x{n}" for n in range(count // 200)),
+    "aliases": lambda count: (
+        "SELECT "
+        + ",".join(f"a AS x{n}" for n in range(count // 12))
+        + " FROM t ORDER BY "
+        + ",".join(f"x{n}" for n in range(count // 12))
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "duckdb"])
+@pytest.mark.parametrize("kind", sorted(COSTLY))
+def test_what_would_take_long_is_refused_at_once(kind, dialect):
+    with pytest.raises(QueryRejected) as caught:
+        parse(COSTLY[kind](60_000), CATALOGS[dialect])
+    assert caught.value.code == "too-large"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(COSTLY))
+def test_what_is_accepted_is_read_within_seconds(kind):
+    started = time.process_time()
+    assert parse(COSTLY[kind](9_000), CATALOGS["postgres"]).columns
+    assert time.process_time() - started < 5  # one, on a quiet machine

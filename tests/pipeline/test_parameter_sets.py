@@ -57,6 +57,7 @@ def test_what_is_chosen_is_slow_with_no_set(shop: Postgres, hunter: DuckDB) -> N
     assert [one.label for one in report.sets] == ["set 1", "set 2"]
 
 
+@pytest.mark.slow
 def test_a_regression_that_is_allowed_is_shown(shop: Postgres, hunter: DuckDB) -> None:
     report = run(shop, hunter, MANY, FEW, policy=replace(QUICK, regression=0.0))
     assert report.decision.chosen is not None, report.decision.reason

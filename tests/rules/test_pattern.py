@@ -92,8 +92,9 @@ def test_a_select_keeps_the_clauses_that_the_template_does_not_name() -> None:
     ],
 )
 def test_conditions(condition: str, find: str, yes: str, no: str) -> None:
-    assert results(find, "@x IS NULL", yes, condition)
-    assert not results(find, "@x IS NULL", no, condition)
+    put = f"NOT {find}" if "SELECT" in find else "@x IS NULL"
+    assert results(find, put, yes, condition)
+    assert not results(find, put, no, condition)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ class RuleView:
     rule: api.RuleText
     text: Markup
     source: str
+    holds: str
+    dialects: str
     targets: list[tuple[str, bool]]
 
 
@@ -41,7 +43,7 @@ def rules_page(request: Request, visitor: Viewer, search: str = "") -> Response:
     """The whole page, or the list alone for who is typing."""
     known = api.list_rules(visitor.service, visitor.caller)
     words = search.lower().split()
-    found = [rule for rule in known if all(word in f"{rule.name} {rule.summary}".lower() for word in words)]
+    found = [rule for rule in known if all(word in f"{rule.name} {rule.text}".lower() for word in words)]
     families: dict[str, list[api.RuleView]] = {}
     for rule in found:
         families.setdefault(rule.name.partition("/")[0], []).append(rule)
@@ -55,11 +57,13 @@ def rules_page(request: Request, visitor: Viewer, search: str = "") -> Response:
 def rule_page(family: str, name: str, request: Request, visitor: Viewer) -> Response:
     rule = api.read_rule(family, name, visitor.service, visitor.caller)
     targets = visitor.service.store.targets(visitor.caller.tenant)
-    front, text = _parts(rule.text)
+    front, text = _parts(rule.document)
     view = RuleView(
         rule=rule,
         text=rendered(text),
         source=front.get("source", ""),
+        holds=front.get("equivalence", ""),
+        dialects=front.get("dialects", "").strip("[]"),
         targets=[(one.name, rule.name not in targets.rules_off(one.name)) for one in targets.listed()],
     )
     twin = f"/v1/rules/{family}/{name}"

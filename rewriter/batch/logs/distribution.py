@@ -47,6 +47,21 @@ class Distribution:
                 return min(self.most, middle)
         return self.most
 
+    def bins(self, most: int) -> list[tuple[float, float, int]]:
+        """(low, high, count) of at most ``most`` adjoining bins of equal ratio, from the shortest duration to the
+        longest; the lowest begins at 0 when it holds what is shorter than a nanosecond."""
+        if not self._buckets:
+            return []
+        first, last = min(self._buckets), max(self._buckets)
+        width = -(-(last - first + 1) // most)
+        counts = [0] * -(-(last - first + 1) // width)
+        for bucket, count in self._buckets.items():
+            counts[(bucket - first) // width] += count
+        edges = [_LEAST * _GROWTH ** (first - 1 + index * width) for index in range(len(counts) + 1)]
+        if first == 0:
+            edges[0] = 0.0
+        return [(low, high, count) for low, high, count in zip(edges, edges[1:], counts, strict=False)]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Distribution) and (self.count, self.most, self._buckets) == (
             other.count,

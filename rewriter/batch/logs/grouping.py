@@ -164,9 +164,9 @@ class Group:
 class Groups:
     """Groups of SELECT-like statements by key; everything else is only summed up.
 
-    ``kinds`` sums what is no SELECT, by kind (``statements.kind``); ``ignored`` what the ignore list named; ``beyond``
-    what came after more shapes than there is room for (MAX_GROUPS, MAX_TEXT). Together with the groups they hold every
-    entry.
+    ``kinds`` sums what is no SELECT, by kind (``statements.kind``); ``ignored`` what the ignore list named, by key;
+    ``beyond`` what came after more shapes than there is room for (MAX_GROUPS, MAX_TEXT). Together with the groups they
+    hold every entry.
     """
 
     dialect: str
@@ -175,8 +175,10 @@ class Groups:
     sample_size: int = PARAMETER_SETS
     groups: dict[str, Group] = field(default_factory=dict)
     kinds: dict[str, Total] = field(default_factory=dict)
-    ignored: Total = field(default_factory=Total)
+    ignored: dict[str, Total] = field(default_factory=dict)
     beyond: Total = field(default_factory=Total)
+    _first: datetime | None = field(default=None, repr=False)  # of what is in no group
+    _last: datetime | None = field(default=None, repr=False)
     _text: int = field(default=0, repr=False)
     _template_text: int = field(default=0, repr=False)
     _keys: dict[str, tuple[str, str, bool]] = field(default_factory=dict, repr=False)
@@ -188,18 +190,22 @@ class Groups:
         if known is None:
             known = self._learn(template)
         key, kind_, parsed = known
-        if kind_ != SELECT:
-            self.kinds.setdefault(kind_, Total()).add(entry)
-            return
-        group = self.groups.get(key)
+        group = self.groups.get(key) if kind_ == SELECT else None
         if group is not None:
             group.add(entry, literals)
+            return
+        if kind_ != SELECT:
+            total = self.kinds.setdefault(kind_, Total())
         elif key in self.ignore:
-            self.ignored.add(entry)
+            total = self.ignored.setdefault(key, Total())
         elif (group := self._new(key, parsed, entry)) is not None:
             group.add(entry, literals)
+            return
         else:
-            self.beyond.add(entry)
+            total = self.beyond
+        total.add(entry)
+        if entry.timestamp is not None:
+            self._see(entry.timestamp, entry.timestamp)
 
     def merge(self, other: Groups) -> None:
         """Add the groups of another worker. Raises UsageError when they were made with other settings."""
@@ -213,12 +219,26 @@ class Groups:
                 ours = self._new(key, theirs.parsed, theirs.example)
             if ours is None:
                 self.beyond.merge(theirs.total)
+                if theirs.first_seen is not None and theirs.last_seen is not None:
+                    self._see(theirs.first_seen, theirs.last_seen)
                 continue
             ours.merge(theirs)
         for name, total in other.kinds.items():
             self.kinds.setdefault(name, Total()).merge(total)
-        self.ignored.merge(other.ignored)
+        for key, total in other.ignored.items():
+            self.ignored.setdefault(key, Total()).merge(total)
         self.beyond.merge(other.beyond)
+        if other._first is not None and other._last is not None:
+            self._see(other._first, other._last)
+
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """When the first and the last of all entries were logged; None when no entry has a time."""
+        firsts = [one.first_seen for one in self.groups.values() if one.first_seen is not None]
+        lasts = [one.last_seen for one in self.groups.values() if one.last_seen is not None]
+        if self._first is not None and self._last is not None:
+            firsts.append(self._first)
+            lasts.append(self._last)
+        return min(firsts, default=None), max(lasts, default=None)
 
     def ranked(self) -> list[Group]:
         """The groups, those that took the most seconds in total first; then by calls and key."""
@@ -235,14 +255,22 @@ class Groups:
             self.ignored,
             self.beyond,
             self._text,
+            self._first,
+            self._last,
         )
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
-        names = ("dialect", "ignore", "seed", "sample_size", "groups", "kinds", "ignored", "beyond", "_text")
+        names = "dialect ignore seed sample_size groups kinds ignored beyond _text _first _last".split()
         for name, value in zip(names, state, strict=True):
             setattr(self, name, value)
         self._keys = {}  # what a worker has learned is not worth sending
         self._template_text = 0
+
+    def _see(self, first: datetime, last: datetime) -> None:
+        if self._first is None or first < self._first:
+            self._first = first
+        if self._last is None or last > self._last:
+            self._last = last
 
     def _new(self, key: str, parsed: bool, example: Entry | None) -> Group | None:
         """A group of its own for the key, None when there is no room for more."""

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -111,11 +112,12 @@ def _contents(name: str, file: io.BufferedReader) -> Iterator[tuple[str, BinaryI
         archive = zipfile.ZipFile(file)
     except DAMAGE as error:
         raise InputError(f"{name} is not a readable zip archive: {error}") from None
+    spent = _Spent()
     with archive:
         for member in archive.infolist():
             if not member.is_dir():
                 with closing(_member(archive, member)) as content:
-                    guard = _Guarded(cast(BinaryIO, content), name, file)
+                    guard = _Guarded(cast(BinaryIO, content), file, spent)
                     yield f"{name}:{member.filename}", cast(BinaryIO, io.BufferedReader(guard, _BUFFER))
 
 
@@ -147,7 +149,7 @@ def _unpack(name: str, kind: str, packed: BinaryIO, file: BinaryIO | None) -> Bi
                 f"{name} is compressed with Zstandard, which this Python cannot unpack",
                 hint="unpack it with `zstd -d` first, or pipe `zstd -dc` in; Python 3.14 and later can",
             ) from None
-    return cast(BinaryIO, io.BufferedReader(_Guarded(content, name, file), _BUFFER))
+    return cast(BinaryIO, io.BufferedReader(_Guarded(content, file, _Spent()), _BUFFER))
 
 
 class _Joined(io.RawIOBase):
@@ -170,24 +172,30 @@ class _Joined(io.RawIOBase):
         return len(part)
 
 
+@dataclass(slots=True)
+class _Spent:
+    """Bytes that were unpacked from a file, of all its members: those of a zip archive may lie over each other."""
+
+    bytes: int = 0
+
+
 class _Guarded(io.RawIOBase):
     """An unpacked stream that stops when it grows out of proportion to what was read from the file."""
 
-    def __init__(self, content: BinaryIO, name: str, file: BinaryIO | None) -> None:
+    def __init__(self, content: BinaryIO, file: BinaryIO | None, spent: _Spent) -> None:
         self._content = content
-        self._name = name
         self._file = file
-        self._given = 0
+        self._spent = spent
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         part = self._content.read(len(buffer))
-        self._given += len(part)
-        if self._given > _FREE_BYTES and self._file is not None:
+        self._spent.bytes += len(part)
+        if self._spent.bytes > _FREE_BYTES and self._file is not None:
             packed = os.fstat(self._file.fileno()).st_size  # 0 for pipes
-            if packed and self._given > packed * _MOST_EXPANSION:
+            if packed and self._spent.bytes > packed * _MOST_EXPANSION:
                 raise Bomb(f"it expands to more than {_MOST_EXPANSION} times its size")
         buffer[: len(part)] = part
         return len(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -98,11 +99,21 @@ def _results(task: _Task, parts: list[_Part], jobs: int, *, alone: bool) -> Iter
             yield task.work(part, alone)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context) as pool:
+    before = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context, initializer=_end_when_interrupted) as pool:
         try:
             for future in as_completed([pool.submit(task.work, part, alone) for part in parts]):
                 yield future.result()
+        except KeyboardInterrupt:  # where only this process heard of it, nobody waits for the others to end
+            for reader in set(multiprocessing.active_children()) - before:
+                reader.terminate()
+            raise
         except BrokenProcessPool:
             raise InputError(
                 "a process that read the logs died", hint="there may be too little memory: pass fewer files or jobs"
             ) from None
+
+
+def _end_when_interrupted() -> None:
+    """Ctrl-C reaches every process of the terminal; a reader then ends at once and without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

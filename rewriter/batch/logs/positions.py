@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rewriter.batch.logs.detection import Format
+from rewriter.errors import UsageError
 
+MOST_KEPT = 10_000  # positions of files that later runs have not seen again, because they were rotated away
 HEAD_LENGTH = 1024  # bytes that tell a file from others
 
 # Their records begin with a time, so two of them never begin with the same 1024 bytes, whatever they are called now.
@@ -48,3 +52,39 @@ def find(positions: Iterable[Position], path: str, content: bytes, format_: Form
         if length == HEAD_LENGTH and format_ in _UNIQUE:
             renamed = position
     return renamed
+
+
+def load(file: Path) -> list[Position]:
+    """The positions that ``save`` wrote, none when there is no such file. Raises UsageError for anything else."""
+    try:
+        body = json.loads(file.read_text(encoding="utf-8"))
+        positions = [Position(**entry) for entry in body["positions"]]
+        if body["version"] != 1 or not all(_is_sound(position) for position in positions):
+            raise ValueError
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UsageError(
+            f"{file} does not say where a run ended", hint="delete it, and all of the logs are read again"
+        ) from None
+    return positions
+
+
+def save(file: Path, before: Iterable[Position], now: Mapping[str, Position]) -> None:
+    """Write the positions, those of ``before`` too whose files this run has not seen: a rotated log may come back under
+    another name. In one step, so that an interruption leaves the old or the new. Raises UsageError."""
+    kept = [position for position in before if position.path not in now][-MOST_KEPT:]
+    body = {"version": 1, "positions": [asdict(position) for position in (*kept, *now.values())]}
+    partial = file.with_name(f"{file.name}.partial")
+    try:
+        partial.write_text(json.dumps(body, indent=1), encoding="utf-8", errors="surrogateescape")
+        partial.replace(file)
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None
+
+
+def _is_sound(position: Position) -> bool:
+    numbers = (position.offset, position.line)
+    return all(type(number) is int and number >= 0 for number in numbers) and isinstance(position.head, str)

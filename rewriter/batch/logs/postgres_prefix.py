@@ -22,6 +22,8 @@ _SEVERITY = rf"(?P<severity>{PRIMARY}|{SECONDARY}): {{1,2}}(?:[0-9A-Z]{{5}}: )?"
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})? [A-Za-z0-9_+:<>-]{1,40}"
 _FREE = r"[^\x00-\x1f]{0,64}?"  # may hold blanks; bounded, so that hostile lines cannot make several of them slow
 _WORDY = "aib"
+_MOST_LOOSE = 2  # fields of one prefix whose end has to be tried for; further ones end where their text first may
+_ENDING = r"[^\x00-\x20]{0,64}+"
 _FIELDS = {
     "u": r"[^\x00-\x20]{0,256}", "d": r"[^\x00-\x20]{0,256}", "r": r"[^\x00-\x20]{0,256}", "h": r"[^\x00-\x20]{0,256}",
     "L": r"[^\x00-\x20]{0,256}", "p": r"\d{1,10}", "P": r"\d{0,10}", "t": _TIME, "m": _TIME, "n": r"\d{1,12}\.\d{3}",
@@ -67,6 +69,7 @@ def compile_prefix(prefix: str | None) -> re.Pattern[bytes]:
     pattern = ""
     seen: set[str] = set()
     optional = False
+    loose = 0
     for part in _PART.finditer(prefix):
         escape = part.group("escape")
         if escape is None:
@@ -79,8 +82,13 @@ def compile_prefix(prefix: str | None) -> re.Pattern[bytes]:
         elif escape in _FIELDS:
             name = _NAMES.get(escape)
             field = _FIELDS[escape]
-            if escape not in _WORDY:
-                field = _until(field, prefix[part.end() : part.end() + 1])
+            following = prefix[part.end() : part.end() + 1]
+            if escape in _WORDY or (field.startswith("[^") and following in ("", "%")):
+                loose += 1
+                if loose > _MOST_LOOSE:
+                    field = _until(_ENDING, following)
+            else:
+                field = _until(field, following)
             field = f"(?P<{name}>{field})" if name and name not in seen else f"(?:{field})"
             seen.add(name or "")
             padding = int(part.group("pad") or 0)

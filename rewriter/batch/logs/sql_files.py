@@ -19,7 +19,10 @@ from rewriter.batch.logs.source import Source
 from rewriter.batch.logs.statements import fault
 
 _PIECE = 64 * 1024  # characters that are tokenized at once
+_SHORT = 4 * 1024  # characters that are tokenized at every line that may end a statement
 _MOST = 2 * MAX_STATEMENT  # that wait for the end of a statement
+# Signs of all that may hold a semicolon or end a string in its own way. Without them, statements end where a line does.
+_HARD = re.compile(r"[\"`\\$#{]|--|/\*|;(?!\s*\Z)")
 _TRIES = 20  # ends of lines at which a statement with a broken string may end
 
 _COPY = re.compile(r"\s*copy\b[^;]{0,9000}\bfrom\s+stdin\b[^;]{0,900};\s*\Z", re.IGNORECASE)
@@ -64,6 +67,7 @@ class _Splitter:
         self._parts: list[str] = []
         self._size = 0
         self._wanted = _PIECE
+        self._plain = True  # no part has a sign of _HARD
         self._number = 1  # line on which the first part begins
         self._lost = False  # inside a statement that was given up
 
@@ -76,8 +80,17 @@ class _Splitter:
             self._number = number
         self._parts.append(line)
         self._size += len(line)
+        self._plain = self._plain and line.isascii() and _HARD.search(line) is None
         if ends:
             yield from self.rest()
+        elif line.rstrip().endswith(";"):
+            text = "".join(self._parts)
+            if self._plain and not text.count("'") % 2:
+                number = self._number
+                self._keep("", number)
+                yield from self._statement(text, number)
+            elif self._size >= self._wanted or self._size < _SHORT:
+                yield from self._split(text)
         elif self._size >= self._wanted:
             yield from self._split("".join(self._parts))
 
@@ -122,6 +135,7 @@ class _Splitter:
         self._size = len(text)
         self._number = number
         self._wanted = self._size + _PIECE
+        self._plain = not self._parts or (text.isascii() and _HARD.search(text) is None and ";" not in text)
 
     def _tokens(self, text: str) -> list[Token] | None:
         """None when a string, quoted name or comment does not end."""
@@ -140,10 +154,18 @@ class _Splitter:
                 yield from self._entry(text, statement, number)
                 statement = []
 
+    def _statement(self, text: str, number: int) -> Iterator[Entry]:
+        """The entry of a statement that needs no tokenizer, with the semicolon that ends it."""
+        begin = len(text) - len(text.lstrip())
+        statement = text.strip()[:-1].rstrip()
+        if statement:
+            yield from self._given(statement, number + text.count("\n", 0, begin))
+
     def _entry(self, text: str, tokens: list[Token], number: int) -> Iterator[Entry]:
         begin, end = tokens[0].start, tokens[-1].end + 1
-        statement = text[begin:end]
-        line = number + text.count("\n", 0, begin)
+        yield from self._given(text[begin:end], number + text.count("\n", 0, begin))
+
+    def _given(self, statement: str, line: int) -> Iterator[Entry]:
         if reason := fault(statement, self._dialect):
             self._source.skip(reason, line, 1, statement)
             return

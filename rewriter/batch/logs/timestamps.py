@@ -9,10 +9,17 @@ _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(?:(Z|[A-Za-z]{3,5})|([+-]\d\d)(?::?(\d\d))?)?\s*\Z"
 )
 
+_PLAIN = (len("2026-01-01 00:00:00 UTC"), len("2026-01-01 00:00:00.000 UTC"))
+
 
 def read_time(text: str | None) -> datetime | None:
     """The time with its zone, or None. Abbreviations other than UTC and GMT are not unique in the world (IST, CST), so
     the clock is then read as UTC: good for order within a log and for nothing else."""
+    if text and text[-4:] == " UTC" and text[10:11] == " " and len(text) in _PLAIN:
+        try:
+            return datetime.fromisoformat(f"{text[:-4]}+00:00")  # as most servers write it
+        except ValueError:
+            pass
     match = _TIME.match(text) if text else None
     if match is None:
         return None

@@ -13,20 +13,22 @@ from rewriter.candidates.model.llm_r2 import LlmR2
 from rewriter.candidates.model.plain import Plain
 from rewriter.errors import UsageError
 
+# Cheapest first: two answers that only name rules; a few whole rewrites; an analysis and its corrections; a search.
 STRATEGIES: Mapping[str, Callable[[Terms, Knowledge], CandidateSource]] = {
+    "llm_r2": LlmR2,
     "plain": lambda terms, _: Plain(terms),
     "genrewrite": GenRewrite,
     "lithe": lambda terms, _: Lithe(terms),
-    "llm_r2": LlmR2,
 }
 
 
 def strategies(names: Sequence[str], terms: Terms, knowledge: Knowledge) -> list[CandidateSource]:
-    """The sources with these names, in this order. Raises UsageError for a name that is none."""
+    """The sources with these names, the cheapest first: one that finds enough spares the dearer ones, when the time the
+    query costs no longer pays for their search. Raises UsageError for a name that is none."""
     for name in names:
         if name not in STRATEGIES:
             raise UsageError(f"unknown strategy {name!r}", hint=f"use {', '.join(STRATEGIES)}")
-    return [STRATEGIES[name](terms, knowledge) for name in dict.fromkeys(names)]
+    return [make(terms, knowledge) for name, make in STRATEGIES.items() if name in names]
 
 
 __all__ = ["STRATEGIES", "Demonstration", "Knowledge", "Terms", "strategies"]

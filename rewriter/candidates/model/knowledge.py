@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from rewriter.candidates.model.features import Profile
+from rewriter.candidates.model.plan_tree import plan_body, plan_of
+from rewriter.candidates.model.selector import Selector, Structural
+from rewriter.records import Plan
+
 T = TypeVar("T")
+PUT_AWAY = ("rejected", "retired")  # statuses of rules that a person does not want used
 _WORD = re.compile(r"[a-z]{3,}")
 _COMMON = frozenset("the and for that with this from into are its which each one all any not once only when".split())
 
@@ -44,22 +50,38 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A rewrite that was measured: the query without its literals, its operators counted, the rules in order, and how
-    many times faster it became."""
+    """A rewrite that was measured: the query without its literals, its operators counted, the rules in order, how many
+    times faster it became; the original's plan without names and conditions, and the rules that apply to it (none: of a
+    version that kept neither)."""
 
     sql: str
     shape: Counter[str]
     rules: tuple[str, ...]
     ratio: float
+    plan: Plan | None = None
+    applies: tuple[str, ...] = ()
+
+    @property
+    def profile(self) -> Profile:
+        return Profile(self.shape, self.plan, self.applies)
 
     @property
     def body(self) -> dict[str, Any]:
         """As plain data; ``of`` reads it back."""
-        return {"sql": self.sql, "shape": dict(self.shape), "rules": list(self.rules), "ratio": self.ratio}
+        return {
+            "sql": self.sql,
+            "shape": dict(self.shape),
+            "rules": list(self.rules),
+            "ratio": self.ratio,
+            "plan": plan_body(self.plan) if self.plan is not None else None,
+            "applies": list(self.applies),
+        }
 
     @staticmethod
     def of(body: Mapping[str, Any]) -> Demonstration:
-        return Demonstration(body["sql"], Counter(body["shape"]), tuple(body["rules"]), body["ratio"])
+        plan = plan_of(body["plan"]) if body.get("plan") else None
+        applies = tuple(body.get("applies", ()))
+        return Demonstration(body["sql"], Counter(body["shape"]), tuple(body["rules"]), body["ratio"], plan, applies)
 
 
 Learnt = LearntRule | Lesson | Demonstration
@@ -67,11 +89,13 @@ Learnt = LearntRule | Lesson | Demonstration
 
 @dataclass
 class Knowledge:
-    """Grows from query to query. ``learnt`` is called with whatever is new, for whoever keeps it."""
+    """Grows from query to query. ``selector`` chooses among the demonstrations; ``learnt`` is called with whatever is
+    new, for whoever keeps it."""
 
     rules: list[LearntRule] = field(default_factory=list)
     lessons: list[Lesson] = field(default_factory=list)
     demonstrations: list[Demonstration] = field(default_factory=list)
+    selector: Selector = field(default_factory=Structural)
     learnt: Callable[[Learnt], None] | None = None
 
     def similar(self, bottleneck: str, most: int) -> list[Lesson]:
@@ -81,7 +105,8 @@ class Knowledge:
     def near(self, rule: str, most: int) -> list[LearntRule]:
         """Known rules that read alike, one of each group, the most alike first."""
         found: dict[int, LearntRule] = {}
-        for known in nearest(rule, self.rules, lambda one: one.text, len(self.rules)):
+        standing = [one for one in self.rules if one.status not in PUT_AWAY]
+        for known in nearest(rule, standing, lambda one: one.text, len(standing)):
             found.setdefault(known.group, known)
         return list(found.values())[:most]
 
@@ -110,6 +135,12 @@ class Knowledge:
     def remember(self, lesson: Lesson) -> None:
         self.lessons.append(lesson)
         self._tell(lesson)
+
+    def demonstration(self, query: Profile) -> Demonstration | None:
+        """The one to be shown beside a query; None while there is none."""
+        scores = self.selector.scores(query, self.demonstrations)
+        best = max(range(len(scores)), key=scores.__getitem__, default=None)
+        return None if best is None else self.demonstrations[best]
 
     def demonstrate(self, rewrite: Demonstration) -> None:
         """A rewrite by rules of the catalogue that paid, to be shown beside queries like it."""

@@ -1,8 +1,10 @@
 """LITHE (S. Dharwada et al., EDBT 2026): an ensemble of prompts, prompts with one rule each, and a search over tokens.
 
 Ensemble: four prompts of growing instruction, the last as three turns. Rules: six prompts that each show one rule with
-a worked example, two of them with the engine's statistics. Search: where the model was unsure of a token, the answer is
-begun anew with the other likely one and completed, steered by what the completed rewrites cost (UCB over prefixes).
+a worked example, two of them with the engine's statistics and estimates. Search: where the model was unsure of a token,
+the answer is begun anew with the other likely one and completed, steered by what the completed rewrites cost (UCB over
+prefixes).
+Last, the cheapest rewrite is held against other constants of the query, at the ends of its predicates' selectivity.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ import yaml
 
 from rewriter.candidates.base import Depth, Proposal
 from rewriter.candidates.model.conversation import Conversation, Strategy
+from rewriter.candidates.model.estimates import estimates
 from rewriter.errors import BadAnswer
 from rewriter.llm import Ask, Reply, read_answer
 from rewriter.llm.prompts import Filled
-from rewriter.llm.redaction import tables_of
 from rewriter.records import Feedback
 from rules.facts import Facts
 
@@ -29,6 +31,7 @@ REPAIRS = 5  # of one answer that the engine refuses, as published
 UNSURE = 0.7  # the likeliest token's probability, at or below which the search branches, as published
 BRANCHES = 2
 ROLLOUTS = 8
+HELD = 3  # rewrites that are held against other constants, cheapest first, until one is good there too
 CURIOSITY = 0.7  # how much an unvisited branch counts against a good one
 _TURNS = (
     "Which parts of this query are inefficient on this engine, and why? If none is, say so. Do not rewrite it yet.",
@@ -51,6 +54,15 @@ class Lithe(Strategy):
                     best = value, filled
         seed = best[1] if best is not None and best[0] > 1.0 else talk.filled("lithe_p1")
         yield from TokenSearch(talk, seed).run()
+        yield from self._held(talk)
+
+    def _held(self, talk: Conversation) -> Generator[Proposal, Feedback, None]:
+        """The published last check: the cheapest rewrites are out when they are wrong or dear with other constants."""
+        passed = [known for known in talk.known.values() if known[1].rejected is None]
+        priced = [(_value(talk.original, feedback), draft) for draft, feedback in passed]
+        for value, draft in sorted(priced, key=lambda one: -one[0])[:HELD]:
+            if value <= 1.0 or (yield Proposal(draft, Depth.ROBUST)).rejected is None:
+                return
 
     def _ensemble(self, talk: Conversation) -> Generator[Filled, None, None]:
         for name in ("lithe_p1", "lithe_p2", "lithe_p3"):
@@ -65,7 +77,7 @@ class Lithe(Strategy):
 
     def _rules(self, talk: Conversation) -> Generator[Filled, None, None]:
         for rule in _known_rules():
-            statistics = _statistics(talk) if rule.get("statistics") else ""
+            statistics = estimates(talk.query, talk.original.plan, talk.redaction) if rule.get("statistics") else ""
             texts = {key: str(rule[key]).strip() for key in ("rule", "before", "after")}
             yield talk.filled("lithe_rule", statistics=statistics, **texts)
 
@@ -73,13 +85,17 @@ class Lithe(Strategy):
 @dataclass
 class _Node:
     """A beginning of the answer. ``probability`` of its last token where it branches; ``value``: the best rewrite
-    below."""
+    below. Once it was completed and the model was sure of all the rest, there is nothing more to find below it."""
 
     prefix: str
     probability: float
     value: float = 0.0
     visits: int = 0
     children: list[_Node] = field(default_factory=list)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.visits > 0 and all(child.exhausted for child in self.children)
 
 
 class TokenSearch:
@@ -98,6 +114,8 @@ class TokenSearch:
             return
         root = _Node("", 1.0)
         for _ in range(ROLLOUTS):
+            if root.exhausted:
+                return
             path = self._selected(root)
             value = yield from self._completed(path[-1])
             for node in path:
@@ -108,7 +126,8 @@ class TokenSearch:
         path = [root]
         while path[-1].children:
             parent = path[-1]
-            path.append(max(parent.children, key=lambda node: self._promise(node, parent)))
+            open_ones = [node for node in parent.children if not node.exhausted]
+            path.append(max(open_ones, key=lambda node: self._promise(node, parent)))
         return path
 
     def _promise(self, node: _Node, parent: _Node) -> float:
@@ -133,7 +152,7 @@ def _branches(prefix: str, reply: Reply) -> list[_Node]:
     """The two ways to go on at the first token of which the model was unsure."""
     text = prefix
     for token in reply.tokens:
-        if token.likeliest and token.likeliest[0][1] <= UNSURE and len(token.likeliest) >= BRANCHES and text != prefix:
+        if token.likeliest and token.likeliest[0][1] <= UNSURE and len(token.likeliest) >= BRANCHES:
             return [_Node(text + word, probability) for word, probability in token.likeliest[:BRANCHES]]
         text += token.text
     return []
@@ -160,16 +179,3 @@ def _known_rules() -> list[dict[str, Any]]:
     text = (resources.files("rewriter.llm") / "lithe_rules.yaml").read_text(encoding="utf-8")
     found: list[dict[str, Any]] = yaml.safe_load(text)
     return found
-
-
-def _statistics(talk: Conversation) -> str:
-    """Sizes and shares, never values."""
-    lines = []
-    for table in tables_of(talk.query.tree, talk.query.catalog):
-        for column in table.columns:
-            known = column.statistics
-            if known is not None and known.distinct is not None and table.rows:
-                share = min(1.0, known.distinct / table.rows)
-                name = ".".join(map(talk.redaction.name, (table.name, column.name)))
-                lines.append(f"{name}: distinct {share:.2g}, NULL {known.null_fraction or 0:.2g}")
-    return "\n".join(lines[:200])

@@ -1,22 +1,24 @@
 """LLM-R2 (Z. Li et al., PVLDB 18(1), 2024): the model picks rules of the catalogue and their order, the engine of rules
-applies them. One demonstration goes along: of the rewrites measured so far, the one whose query is most like this one.
+applies them. One demonstration goes along: of the rewrites measured so far, the one that a selector chooses.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rewriter.candidates.base import Depth, Proposal
 from rewriter.candidates.model.conversation import Conversation, Strategy, Terms
+from rewriter.candidates.model.features import Profile
 from rewriter.candidates.model.knowledge import Demonstration, Knowledge
+from rewriter.candidates.model.plan_tree import pruned
 from rewriter.errors import BadAnswer
 from rewriter.llm.answers import read_object
-from rewriter.records import Candidate, Feedback, Query, Step
+from rewriter.records import Candidate, Feedback, Plan, Query, Step
 from rules.discovery import code, executable
 from rules.facts import Facts
 from rules.rulefile import RuleDocument
@@ -36,7 +38,8 @@ class LlmR2(Strategy):
 
     def conversed(self, talk: Conversation, facts: Facts) -> Generator[Proposal, Feedback, None]:
         rules = {document.name: document for document in executable(talk.query.dialect, facts.version)}
-        shown = self._demonstration(talk.query)
+        profile = profile_of(talk.query, facts, talk.original.plan, rules.values())
+        shown = self.knowledge.demonstration(profile)
         seen: set[tuple[str, ...]] = set()
         for turn in range(SAMPLES):
             filled = talk.filled("choose_rules", rules=list(rules.values()), demonstration=shown)
@@ -46,19 +49,12 @@ class LlmR2(Strategy):
                 continue
             seen.add(chosen)
             feedback = yield from self._applied(talk.query, facts, [rules[name] for name in chosen], turn)
-            self._learn(talk, chosen, feedback)
+            self._learn(talk, profile, chosen, feedback)
 
     def _applied(
         self, query: Query, facts: Facts, documents: Sequence[RuleDocument], turn: int
     ) -> Generator[Proposal, Feedback, Feedback | None]:
-        """Each rule once, at the first place where it applies, in the order given; what does not apply is left out."""
-        tree: exp.Query = query.tree
-        steps: list[Step] = []
-        for document in documents:
-            made = _first(document, tree, facts)
-            if made is not None:
-                tree = made
-                steps.append(Step(document.name, document.summary, tree.sql(dialect=query.dialect, pretty=True)))
+        tree, steps = applied(query, facts, documents)
         if not steps:
             return None
         feedback = yield Proposal(
@@ -66,19 +62,28 @@ class LlmR2(Strategy):
         )
         return feedback
 
-    def _demonstration(self, query: Query) -> Demonstration | None:
-        """The most alike of the rewrites that paid."""
-        mine = shape_of(query.tree)
-        return max(self.knowledge.demonstrations, key=lambda one: likeness(mine, one.shape), default=None)
-
-    def _learn(self, talk: Conversation, rules: tuple[str, ...], feedback: Feedback | None) -> None:
+    def _learn(self, talk: Conversation, profile: Profile, rules: tuple[str, ...], feedback: Feedback | None) -> None:
         before = talk.slow
         if feedback is None or feedback.rejected is not None or not feedback.seconds or before is None:
             return
         ratio = before / feedback.seconds
         if ratio > 1.1:
-            made = Demonstration(talk.variables["sql"], shape_of(talk.query.tree), rules, round(ratio, 1))
-            self.knowledge.demonstrate(made)
+            sql = talk.variables["sql"]
+            self.knowledge.demonstrate(
+                Demonstration(sql, profile.shape, rules, round(ratio, 1), profile.plan, profile.applies)
+            )
+
+
+def applied(query: Query, facts: Facts, documents: Sequence[RuleDocument]) -> tuple[exp.Query, list[Step]]:
+    """Each rule once, at the first place where it applies, in the order given; what does not apply is left out."""
+    tree: exp.Query = query.tree
+    steps: list[Step] = []
+    for document in documents:
+        made = first(document, tree, facts)
+        if made is not None:
+            tree = made
+            steps.append(Step(document.name, document.summary, tree.sql(dialect=query.dialect, pretty=True)))
+    return tree, steps
 
 
 def shape_of(tree: exp.Expr) -> Counter[str]:
@@ -90,10 +95,10 @@ def shape_of(tree: exp.Expr) -> Counter[str]:
     )
 
 
-def likeness(one: Counter[str], two: Counter[str]) -> float:
-    """0 to 1: the share of what either has that both have (Jaccard, over counts)."""
-    either = (one | two).total()
-    return (one & two).total() / either if either else 1.0
+def profile_of(query: Query, facts: Facts, plan: Plan | None, rules: Iterable[RuleDocument]) -> Profile:
+    """The query as a selector sees it; ``rules`` are those that may apply."""
+    applies = tuple(document.name for document in rules if first(document, query.tree, facts) is not None)
+    return Profile(shape_of(query.tree), pruned(plan) if plan is not None else None, applies)
 
 
 def _names(text: str, rules: dict[str, RuleDocument]) -> tuple[str, ...]:
@@ -107,7 +112,8 @@ def _names(text: str, rules: dict[str, RuleDocument]) -> tuple[str, ...]:
     return tuple(name for name in listed if isinstance(name, str) and name in rules)[:MOST_RULES]
 
 
-def _first(document: RuleDocument, tree: exp.Query, facts: Facts) -> exp.Query | None:
+def first(document: RuleDocument, tree: exp.Query, facts: Facts) -> exp.Query | None:
+    """What a rule makes of a tree at the first place where it applies; None where it does not."""
     try:
         return next(iter(code(document)(tree, facts)), None)
     except (SqlglotError, AssertionError, LookupError, TypeError, ValueError, AttributeError, RecursionError):

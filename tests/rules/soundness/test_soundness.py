@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -16,25 +16,38 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from rewriter.engines import DuckDB, scratch
-from rewriter.errors import RewriterError
 from rewriter.parse import parse, read_schema
 from rewriter.records import VerdictKind
-from rewriter.verify import Verifier
-from rules.discovery import code, discover
-from rules.facts import Facts
+from rewriter.soundness import variation, verdicts
+from rules.discovery import discover
 from rules.rulefile import RuleDocument, parse_rule
-from tests.rules.soundness.variations import Chooser, keys_kept, loosened, varied
 
 WANTED = int(os.environ.get("REWRITER_SOUNDNESS", "192"))  # combinations of query and database for each rule
 A_POOL = 32  # databases that a screening tries
 VARIATIONS = WANTED // A_POOL  # on which the rule fires
 DRAWS = 6 * VARIATIONS  # variations tried; many leave the rule nothing to do
-RESULTS = 3  # results of a rule that are looked at for one variation
 EXECUTABLE = [document for document in discover() if document.executable]
+
+
+Draw = Callable[[st.SearchStrategy[int]], int]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Choices by index from hypothesis, so that a failing variation shrinks towards the original."""
+
+    draw: Draw
+
+    def number(self, below: int) -> int:
+        return self.draw(st.integers(0, below - 1)) if below > 1 else 0
+
+    def one(self, items: list[exp.Expr]) -> exp.Expr | None:
+        return items[self.number(len(items))] if items else None
 
 
 @dataclass
 class Count:
+    wanted: int  # variations on which the rule fires
     fired: int = 0
     databases: int = 0
     failed: bool = False
@@ -67,16 +80,14 @@ def test_a_rule_that_lost_its_condition_is_found_out(name: str, lost: str, engin
     (document,) = [document for document in EXECUTABLE if document.name == name]
     assert lost in document.text
     with pytest.raises(AssertionError, match="unsound"):
-        _hammered(parse_rule(document.text.replace(lost, ""), document.path), engine)
+        _hammered(parse_rule(document.text.replace(lost, ""), document.path), engine, 6 * VARIATIONS)
 
 
-def _hammered(document: RuleDocument, engine: DuckDB) -> Count:
-    count = Count()
-    texts = [pair.before for pair in document.rewrites]
-    texts += [case.sql for case in document.leaves_alone] + [case.before for case in document.wrong]
+def _hammered(document: RuleDocument, engine: DuckDB, variations: int = VARIATIONS) -> Count:
+    count = Count(variations)
 
     @settings(
-        max_examples=DRAWS,
+        max_examples=DRAWS * variations // VARIATIONS,
         derandomize=True,
         deadline=None,
         database=None,
@@ -85,31 +96,19 @@ def _hammered(document: RuleDocument, engine: DuckDB) -> Count:
     )
     @given(st.data())
     def property_holds(data: st.DataObject) -> None:
-        _one(document, engine, texts, Chooser(data.draw), count)
+        _one(document, engine, Drawn(data.draw), count)
 
     property_holds()
     return count
 
 
-def _one(document: RuleDocument, engine: DuckDB, texts: list[str], choose: Chooser, count: Count) -> None:
-    stated = read_schema(document.schema, document.dialects[0])
-    catalog = keys_kept(stated, loosened(stated, choose))
-    try:
-        base = parse(texts[choose.number(len(texts))], catalog)
-        query = parse(varied(base.tree, choose).sql(dialect=base.dialect), catalog)
-    except (RewriterError, ValueError):
-        return  # the variation is no query
-    if _mixed(query.tree, Facts(catalog)):
-        return
-    if count.fired >= VARIATIONS and not count.failed:
+def _one(document: RuleDocument, engine: DuckDB, choose: Drawn, count: Count) -> None:
+    found = variation(document, choose)  # drawn in any case: hypothesis wants the same draws each time
+    if found is None or (count.fired >= count.wanted and not count.failed):
         return  # enough; a failure is looked at until it is as small as it gets
-    results = list(code(document)(query.tree, Facts(catalog)))[:RESULTS]
-    if not results or query.nondeterminism:
-        return
     count.fired += 1
-    verifier = Verifier(query, engine)
-    for tree in results:
-        verdict = verifier.screen(parse(tree.sql(dialect=query.dialect), catalog).tree)
+    for tree, verdict in verdicts(found, engine):
+        query = found.query
         count.databases += verdict.adequacy.databases if verdict.adequacy is not None else 0
         script = verdict.counterexample.scripts.get("duckdb", "") if verdict.counterexample is not None else ""
         count.failed = count.failed or verdict.kind is VerdictKind.REFUTED
@@ -117,28 +116,3 @@ def _one(document: RuleDocument, engine: DuckDB, texts: list[str], choose: Choos
             f"{document.name} is unsound: {verdict.reason}\n-- original\n{query.sql(pretty=True)}\n-- rewritten\n"
             f"{tree.sql(dialect=query.dialect, pretty=True)}\n{script}"
         )
-
-
-def _mixed(query: exp.Query, facts: Facts) -> bool:
-    """Whether a text is compared with a number: an error in Postgres, and in DuckDB a conversion that fails or not
-    depending on the rows that it is tried on, which the plan decides."""
-    return any(
-        {_kind(node.this, facts), _kind(node.expression, facts)} == {"text", "number"}
-        for node in query.find_all(exp.Predicate)
-        if isinstance(node, exp.Binary)
-    )
-
-
-def _kind(side: exp.Expr, facts: Facts) -> str:
-    if isinstance(side, exp.Literal):
-        return "text" if side.is_string else "number"
-    type_ = facts.type(side) if isinstance(side, exp.Column) else None
-    if type_ is None:
-        return ""
-    return (
-        "text"
-        if type_.this in exp.DataType.TEXT_TYPES
-        else "number"
-        if type_.this in exp.DataType.NUMERIC_TYPES
-        else ""
-    )

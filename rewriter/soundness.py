@@ -1,35 +1,118 @@
-"""Variations of the queries and schemas of rule documents: nearly the rule's own cases, and never quite."""
+"""Rules held against variations of their own cases: nearly the document's queries and schemas, and never quite.
+
+The tests draw the variations from hypothesis, so that a failing one shrinks; the check of a new rule draws at random.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Protocol
 
-from hypothesis import strategies as st
 from sqlglot import exp
 
 from rewriter.catalog import Catalog, Table
+from rewriter.engines import DuckDB
+from rewriter.errors import RewriterError
+from rewriter.parse import parse, read_schema
+from rewriter.records import Query, Verdict
+from rewriter.verify import Verifier
+from rules.discovery import code
+from rules.facts import Facts
+from rules.rulefile import RuleDocument
 
-Draw = Callable[[st.SearchStrategy[int]], int]
+RESULTS = 3  # results of a rule that are looked at for one variation
+
 Change = Callable[[exp.Query, "Chooser"], bool]
 
-_FLIPPED = {exp.EQ: exp.GT, exp.GT: exp.LTE, exp.LT: exp.NEQ, exp.GTE: exp.EQ, exp.LTE: exp.EQ, exp.NEQ: exp.EQ}
+_FLIPPED: dict[type[exp.Expr], type[exp.Binary]] = {
+    exp.EQ: exp.GT,
+    exp.GT: exp.LTE,
+    exp.LT: exp.NEQ,
+    exp.GTE: exp.EQ,
+    exp.LTE: exp.EQ,
+    exp.NEQ: exp.EQ,
+}
 _AGGREGATES = (exp.Sum, exp.Min, exp.Max, exp.Avg, exp.Count)
 _JOINS = ("", "LEFT", "FULL", "RIGHT")
 _SETS = (exp.Union, exp.Intersect, exp.Except)
 
 
-class Chooser:
-    """Draws by index from hypothesis, so that a failing variation shrinks towards the original."""
+class Chooser(Protocol):
+    """Decides what a variation does."""
 
-    def __init__(self, draw: Draw) -> None:
-        self.draw = draw
+    def number(self, below: int) -> int: ...
+
+    def one(self, items: list[exp.Expr]) -> exp.Expr | None: ...
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Choices of a seeded generator."""
+
+    random: Random
 
     def number(self, below: int) -> int:
-        return self.draw(st.integers(0, below - 1)) if below > 1 else 0
+        return self.random.randrange(below) if below > 1 else 0
 
     def one(self, items: list[exp.Expr]) -> exp.Expr | None:
         return items[self.number(len(items))] if items else None
+
+
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """A query that a rule has something to say to, and what it makes of it."""
+
+    query: Query
+    results: tuple[exp.Query, ...]
+
+
+def variation(document: RuleDocument, choose: Chooser) -> Variation | None:
+    """One variation of a document's cases on which its rule fires; None for one that is no query, or leaves the rule
+    nothing to do."""
+    texts = [pair.before for pair in document.rewrites]
+    texts += [case.sql for case in document.leaves_alone] + [case.before for case in document.wrong]
+    stated = read_schema(document.schema, document.dialects[0])
+    catalog = keys_kept(stated, loosened(stated, choose))
+    try:
+        base = parse(texts[choose.number(len(texts))], catalog)
+        query = parse(varied(base.tree, choose).sql(dialect=base.dialect), catalog)
+    except (RewriterError, ValueError):
+        return None
+    if query.nondeterminism or _mixed(query.tree, Facts(catalog)):
+        return None
+    results = list(code(document)(query.tree, Facts(catalog)))[:RESULTS]
+    return Variation(query, tuple(results)) if results else None
+
+
+def verdicts(found: Variation, hunter: DuckDB) -> Iterator[tuple[exp.Query, Verdict]]:
+    """The screening of each result, as it would be read from its text."""
+    verifier = Verifier(found.query, hunter)
+    for tree in found.results:
+        again = parse(tree.sql(dialect=found.query.dialect), found.query.catalog).tree
+        yield tree, verifier.screen(again)
+
+
+def _mixed(query: exp.Query, facts: Facts) -> bool:
+    """Whether a text is compared with a number: an error in Postgres, and in DuckDB a conversion that fails or not
+    depending on the rows that it is tried on, which the plan decides."""
+    return any(
+        {_kind(node.this, facts), _kind(node.expression, facts)} == {"text", "number"}
+        for node in query.find_all(exp.Predicate)
+        if isinstance(node, exp.Binary)
+    )
+
+
+def _kind(side: exp.Expr, facts: Facts) -> str:
+    if isinstance(side, exp.Literal):
+        return "text" if side.is_string else "number"
+    type_ = facts.type(side) if isinstance(side, exp.Column) else None
+    if type_ is None:
+        return ""
+    if type_.this in exp.DataType.TEXT_TYPES:
+        return "text"
+    return "number" if type_.this in exp.DataType.NUMERIC_TYPES else ""
 
 
 def loosened(catalog: Catalog, choose: Chooser) -> Catalog:
