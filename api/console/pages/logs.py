@@ -28,6 +28,7 @@ from api.submitting import submit
 from api.wire import RewriteView
 from rewriter.errors import InputError, NotFound, UsageError
 from rewriter.service.orders import BatchOrder
+from rewriter.service.uploads import upload_path
 from rewriter.store.jobs import Filter, JobRecord
 from rewriter.store.target_records import TargetRecord
 
@@ -176,7 +177,7 @@ def _ordered(visitor: Visitor, log: UploadFile, fields: Mapping[str, str]) -> Jo
     suffixes = "".join(one for one in Path(name).suffixes[-2:] if one[1:].isalnum() and len(one) <= 10)
     upload = f"{secrets.token_hex(16)}{suffixes}"
     order = BatchOrder.model_validate({**fields, "upload": upload, "name": name})
-    path = visitor.service.settings.state_directory / "uploads" / upload
+    path = upload_path(visitor.service.settings, upload)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
