@@ -200,7 +200,9 @@ class Installation:
         """The job is done, and everything that belongs to its result is there once."""
         job = self.job(identifier)
         assert job.state == "done", (job.problem, self.log.read_text()[-2000:])
-        ends = [event for event in self.jobs.events(identifier) if event.kind in ("done", "failed", "cancelled", "dead")]
+        ends = [
+            event for event in self.jobs.events(identifier) if event.kind in ("done", "failed", "cancelled", "dead")
+        ]
         assert [event.kind for event in ends] == ["done"]
         if job.kind == "rewrite":
             assert job.rewrite_id is not None
