@@ -16,11 +16,11 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewriter.errors import RewriterError, StoreError
+from rewriter.errors import RewriterError, StoreError, UsageError
 from rewriter.records import Event
 from rewriter.service.performing import Performer, waits
 from rewriter.service.targets import check, reason_of
@@ -257,9 +257,19 @@ def _place(error: BaseException) -> str:
     return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else "?"
 
 
-def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT; the job at hand then goes back to the queue. Raises StoreError, UsageError."""
+def run_worker(settings: Settings, kinds: Sequence[str] = ()) -> None:
+    """Work until SIGTERM or SIGINT; the job at hand then goes back to the queue. ``kinds``: of jobs to work on; none:
+    all. Raises StoreError, UsageError."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if settings.queue == "procrastinate":
+        from rewriter.service.cluster import KINDS, ClusterWorker  # only here: an extra
+
+        ClusterWorker(settings, stop, kinds or KINDS).run()
+        return
+    if kinds:
+        raise UsageError(
+            "only with Procrastinate may a worker choose kinds of jobs", hint="REWRITER_QUEUE=procrastinate"
+        )
     Worker(settings, stop).run()

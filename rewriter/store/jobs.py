@@ -16,7 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, Update, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Select,
+    Update,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from rewriter.errors import Conflict
@@ -97,15 +110,17 @@ class Filter:
 
 
 Ending = Callable[[Session], Mapping[str, Any]]
+Announce = Callable[[Session, Job], None]
 _FIELDS = tuple(JobRecord.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs of one tenant. All methods raise StoreError."""
+    """The jobs of one tenant. All methods raise StoreError. ``announce``: see ``Store``."""
 
     sessions: Sessions
-    tenant: str = field(default="default")
+    tenant: str = "default"
+    announce: Announce | None = None
 
     def submit(self, job: NewJob, *, idempotency_key: str | None = None) -> tuple[JobRecord, bool]:
         """The job, and whether it is new. Under a known idempotency key the earlier job is returned. Raises Conflict
@@ -146,6 +161,8 @@ class Jobs:
         session.add(row)
         session.flush()
         session.add(JobEvent(tenant=self.tenant, job_id=row.id, kind=QUEUED, body={}))
+        if self.announce is not None:
+            self.announce(session, row)
         return row
 
     def find(self, identifier: str) -> JobRecord | None:
@@ -262,7 +279,7 @@ class Queue:
                 select(Job)
                 .where(
                     Job.state == QUEUED,
-                    or_(Job.not_before <= now, Job.not_before > now + LONGEST_WAIT),
+                    due(now),
                     ~exists().where(busy.place == Job.place, busy.state == RUNNING),
                 )
                 .order_by(Job.created, Job.id)
@@ -409,6 +426,11 @@ class Queue:
         with self.sessions() as session:
             query: Select[str, str] = select(Job.id, Job.place).where(Job.state == QUEUED)
             return [(one, place) for one, place in session.execute(query.order_by(Job.created, Job.id))]
+
+
+def due(now: float) -> ColumnElement[bool]:
+    """Whether a job that waits may be begun."""
+    return or_(Job.not_before <= now, Job.not_before > now + LONGEST_WAIT)
 
 
 class _Watch:
