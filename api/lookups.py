@@ -82,8 +82,6 @@ class Lookups:
         """Raises NotFound (no such target), InputError (not one SELECT), TargetError (its catalog cannot be seen, so
         nothing may be used)."""
         target = self._current(tenant, name)
-        if not target.record.enabled:
-            return Answer(None, None, enabled=False)
         keys = target.keys.get(sql)
         if keys is None:
             query = parse(sql, target.seen.catalog)
@@ -92,9 +90,15 @@ class Lookups:
                 target.keys[sql] = keys
                 while len(target.keys) > REMEMBERED:
                     target.keys.popitem(last=False)
-        exact, shape = keys
-        usable = target.usable.get(exact)
-        return Answer(usable, None if usable is not None else target.shapes.get(shape), enabled=True)
+        return _found(target, keys)
+
+    def at_hand(self, tenant: str, name: str, sql: str) -> Answer | None:
+        """The answer, where it needs neither a look at the target or the store, nor the parser: this never blocks."""
+        target = self._targets.get((tenant, name))
+        if target is None or not self._fresh(target):
+            return None
+        keys = target.keys.get(sql)
+        return None if keys is None else _found(target, keys)
 
     @contextlib.contextmanager
     def engine(self, tenant: str, name: str) -> Iterator[Engine]:
@@ -178,6 +182,14 @@ class Lookups:
                 raise
             self._targets[tenant, name] = target
             return target
+
+
+def _found(target: _Target, keys: tuple[str, str]) -> Answer:
+    if not target.record.enabled:
+        return Answer(None, None, enabled=False)
+    exact, shape = keys
+    usable = target.usable.get(exact)
+    return Answer(usable, None if usable is not None else target.shapes.get(shape), enabled=True)
 
 
 def _usable(review: ReviewRecord, report: Mapping[str, Any]) -> Usable:

@@ -55,6 +55,7 @@ class OwnPostgres:
         self._pgexec = server.pgexec
         self._server.start()
         self.url: str = self._server.get_uri()
+        assert str(self.home) in self.url, "its socket lies elsewhere"
 
     def database(self, name: str, ddl: str = "") -> str:
         """The URL of a new database."""
@@ -69,11 +70,14 @@ class OwnPostgres:
 
     def crash(self) -> None:
         """Stop at once, as after a power cut."""
-        arguments = ("-w", "-m", "immediate", "-D", str(self.home), "stop")
-        self._pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+        self._control("-m", "immediate", "stop")
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        self._control("-o", f'-h "" -k {self.home}', "-l", str(self.home / "log"), "start")
+
+    def _control(self, *arguments: str) -> None:
+        always = ("-w", "-t", str(int(PATIENCE)), "-D", str(self.home))
+        self._pgexec("pg_ctl", (*always, *arguments), bin_path=self._server.bin_path, user=self._server.system_user)
 
     def restart(self, away: float = 0.0) -> None:
         self.crash()

@@ -16,26 +16,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import psycopg
 
+from rewriter.engines import embedded
 from rewriter.errors import UsageError
 
 KEY = "rk_load_" + "0123456789abcdef" * 4
 START = 60.0  # seconds that a process may take to start
 SHOP = """
-CREATE TABLE shop (id INTEGER PRIMARY KEY, city VARCHAR NOT NULL);
-CREATE TABLE sale (id INTEGER PRIMARY KEY, shop_id INTEGER NOT NULL, amount DECIMAL(8, 2) NOT NULL);
-INSERT INTO shop SELECT g, 'city ' || g % 5 FROM range(1, 201) r(g);
-INSERT INTO sale SELECT g, 1 + g % 200, g % 97 FROM range(1, 20001) r(g);
+CREATE TABLE shop (id integer PRIMARY KEY, city text NOT NULL);
+CREATE TABLE sale (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop, amount numeric(8, 2) NOT NULL);
+INSERT INTO shop SELECT g, 'city ' || g % 5 FROM generate_series(1, 200) g;
+INSERT INTO sale SELECT g, 1 + g % 200, g % 97 FROM generate_series(1, 6000) g;
+ANALYZE;
 """
 
 
 def shop(directory: Path) -> str:
-    """The URL of a small DuckDB file."""
-    path = directory / "shop.duckdb"
-    with duckdb.connect(str(path)) as connection:
+    """The URL of a small database on a Postgres of its own."""
+    url = embedded.start(directory / "shop")
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SHOP)
-    return f"duckdb://{path}"
+    return url
 
 
 class Caller:

@@ -75,7 +75,7 @@ def test_workers_are_killed_at_random_and_the_store_is_restarted(
 ) -> None:
     one, chance = cluster(), random.Random(number)
     workers = [one.worker() for _ in range(number)]
-    jobs = [verification(one, n) for n in range(30)]
+    jobs = [verification(one, n) for n in range(24)]
     for turn in range(4):
         until(lambda: any(one.job(job).state == RUNNING for job in jobs) or all(one.job(job).ended for job in jobs))
         if turn == 2:
