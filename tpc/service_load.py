@@ -28,7 +28,7 @@ from rewriter.store.jobs import Filter
 from tpc.serving import KEY, Caller, Served, children, quantile, resident, serving, shop
 
 ROUNDS = 10
-A_ROUND = 300  # requests of each kind in one round
+A_ROUND = 200  # requests of each kind in one round
 CLIENTS = 8  # connections at once, for requests a second
 STATEMENT = (
     "SELECT s.id FROM sale s WHERE s.amount > (SELECT 1.2 * avg(t.amount) FROM sale t WHERE t.shop_id = s.shop_id)"

@@ -222,9 +222,10 @@ def test_the_store_goes_away_and_comes_back(
 
 @contextlib.contextmanager
 def full(one: Installation, worker: subprocess.Popen[bytes]) -> Iterator[None]:
-    """No file of the worker may grow: what a full disk is to it, without being root."""
+    """The worker can write nothing beyond the first bytes of a file, which is what a full disk is to the store, without
+    being root: its log still takes a few lines."""
     limits = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (16_384, limits[1]))
     try:
         yield
     finally:
