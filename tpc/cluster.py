@@ -25,14 +25,13 @@ DDL = """
 CREATE TABLE customer (id integer PRIMARY KEY, city text, credit integer NOT NULL);
 CREATE TABLE orders (id integer PRIMARY KEY, customer_id integer NOT NULL REFERENCES customer, total integer NOT NULL);
 """
+# A pair that is proved: the work is the same however busy the machine is, and no time limit cuts it short.
 ORIGINAL = """
-SELECT c.city, count(*) AS n, sum(o.total) AS total FROM customer c JOIN orders o ON o.customer_id = c.id
-WHERE o.total > {number} AND c.credit > (SELECT avg(d.credit) FROM customer d WHERE d.city = c.city) GROUP BY c.city
+SELECT c.id, c.city FROM customer c
+WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id AND o.total > {number})
 """
 CANDIDATE = """
-WITH a AS (SELECT d.city, avg(d.credit) AS credit FROM customer d GROUP BY d.city)
-SELECT c.city, count(*) AS n, sum(o.total) AS total FROM orders o JOIN customer c ON o.customer_id = c.id
-JOIN a ON a.city = c.city WHERE NOT o.total <= {number} AND c.credit > a.credit GROUP BY c.city
+SELECT DISTINCT c.id, c.city FROM customer c JOIN orders o ON o.customer_id = c.id WHERE NOT o.total <= {number}
 """
 LONGEST = 1800.0  # seconds for one round
 Tell = Callable[[str], None]
