@@ -248,11 +248,13 @@ class Jobs:
             if row is None:
                 return None
             ours = and_(Job.tenant == self.tenant, or_(Job.id == identifier, Job.batch == identifier))
-            for one in session.scalars(select(Job).where(ours, Job.state.in_([DEAD, FAILED, CANCELLED]))):
-                one.state, one.attempt, one.problem, one.finished, one.stop = QUEUED, 0, None, None, False
-                one.not_before = 0.0
-                session.add(JobEvent(tenant=self.tenant, job_id=one.id, kind=QUEUED, body={"revived": True}))
+            over = Job.state.in_([DEAD, FAILED, CANCELLED])
+            fresh = {"state": QUEUED, "attempt": 0, "problem": None, "finished": None, "stop": False, "not_before": 0.0}
+            for one in session.scalars(select(Job.id).where(ours, over)).all():
+                if _change(session, update(Job).where(Job.id == one, over).values(**fresh)):
+                    session.add(JobEvent(tenant=self.tenant, job_id=one, kind=QUEUED, body={"revived": True}))
             session.flush()
+            session.refresh(row)
             return _record(row)
 
         return again(self.sessions, change)
