@@ -68,6 +68,11 @@ def _opened(settings: Settings) -> Service:
     """The store with its first key and the operator's own target. Raises StoreError, UsageError."""
     store = Store(settings.store_url)
     try:
+        if settings.queue == "procrastinate":
+            from rewriter.service.cluster import announcing, prepare  # only here: an extra
+
+            prepare(settings)
+            store.announce = announcing(settings)
         vault = vault_of(settings)
         key = first_key(store, settings)
         if key is not None:
