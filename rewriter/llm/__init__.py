@@ -12,9 +12,9 @@ from rewriter.llm.purse import Account, Limit, Purse
 from rewriter.llm.redaction import Redaction
 
 __all__ = [
+    "Account",
     "Answer",
     "Ask",
-    "Account",
     "Capabilities",
     "Endpoint",
     "Exchange",

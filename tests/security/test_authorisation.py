@@ -154,7 +154,7 @@ def ours(house: House) -> dict[str, str]:
 def test_another_tenants_admin_finds_nothing_of_ours(house: House, issuer: Issuer, ours: dict[str, str]) -> None:
     foreign = {"key": house.keys["other admin"], "token": issuer.token(rewriter_role="admin", rewriter_tenant="third")}
     for route in ROUTES:
-        method, path = route
+        path = route[1]
         if "{" not in path or path.startswith("/v1/rules"):
             continue
         values = {**ours, "identifier": ours.get(path.split("/")[2], "")}
