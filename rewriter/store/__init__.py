@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Select, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from rewriter.errors import StoreError
+from rewriter.errors import StoreError, UsageError
 from rewriter.records import Report
 from rewriter.store.access import Access
 from rewriter.store.database import again, hint, open_database, plain
@@ -171,6 +171,9 @@ class Store:
                 yield session
         except IntegrityError:
             raise
+        except DataError:
+            # Only what callers give can be wrong in this way; it is no fault of the store, which would be tried again.
+            raise UsageError("a text or number cannot be kept", hint="NUL characters cannot, for one") from None
         except SQLAlchemyError as error:
             raise StoreError(f"the store failed: {plain(error)}", hint=hint(error)) from None
 

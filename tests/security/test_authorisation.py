@@ -107,7 +107,7 @@ def test_nobody_is_let_in_without_a_valid_key_or_token(house: House, issuer: Iss
 def test_what_is_no_key_is_refused(house: House, key: str) -> None:
     header = {"Authorization": f"Bearer {key}".encode("latin-1")}
     assert house.call("GET", "/v1/me", key=None, headers=header).status_code == 401
-    for scheme in ("Basic", "bearer", "", "Token"):
+    for scheme in ("Basic", "bearer", "Token"):
         header = {"Authorization": f"{scheme} {house.keys['viewer'] if scheme != 'bearer' else key}".encode("latin-1")}
         assert house.call("GET", "/v1/me", key=None, headers=header).status_code == 401
 
@@ -154,7 +154,7 @@ def ours(house: House) -> dict[str, str]:
 def test_another_tenants_admin_finds_nothing_of_ours(house: House, issuer: Issuer, ours: dict[str, str]) -> None:
     foreign = {"key": house.keys["other admin"], "token": issuer.token(rewriter_role="admin", rewriter_tenant="third")}
     for route in ROUTES:
-        method, path = route
+        path = route[1]
         if "{" not in path or path.startswith("/v1/rules"):
             continue
         values = {**ours, "identifier": ours.get(path.split("/")[2], "")}
