@@ -48,6 +48,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="rewriter",
         version=__version__,
         lifespan=lifespan,
+        # Their pages load scripts from elsewhere while people may have a key at hand. The description is /openapi.json.
+        docs_url=None,
+        redoc_url=None,
         description="Rewrites slow SQL queries into faster ones, with evidence that they are equivalent.",
         # Spans tell routes and times; validation errors and exceptions could quote SQL.
         telemetry={"logs": False},

@@ -12,11 +12,12 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewriter.clients.values import Key, key_of, keys_of
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
 from rewriter.errors import NotFound, RewriterError, TargetError, TargetUnreachable
@@ -39,10 +40,10 @@ class Usable:
     review: ReviewRecord
     sql: str
     verdict: str
-    values: tuple[tuple[Any, ...], ...] | None
+    values: frozenset[Key] | None
 
-    def holds_for(self, parameters: tuple[Any, ...]) -> bool:
-        return self.values is None or parameters in self.values
+    def holds_for(self, parameters: Sequence[Any]) -> bool:
+        return self.values is None or key_of(parameters) in self.values
 
 
 @dataclass
@@ -239,8 +240,8 @@ def _usable(review: ReviewRecord, report: Mapping[str, Any]) -> Usable:
     return Usable(review, report["chosen"]["sql"], report["verdict"]["kind"], values_of(report))
 
 
-def values_of(report: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | None:
+def values_of(report: Mapping[str, Any]) -> frozenset[Key] | None:
     """The parameter values that a report's rewrite is known to hold for; None: all."""
     if report.get("holds_for", "all") == "all":
         return None
-    return tuple(tuple(values) for values in report["parameter_sets"].values())
+    return keys_of(report["parameter_sets"].values())

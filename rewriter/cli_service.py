@@ -29,7 +29,7 @@ def serve_command(
         Settings.load()  # a mistake is told before anything is started
         import uvicorn  # only here: no other command needs it
 
-        talk.print(f"rewriter listens on [bold]http://{escape(host)}:{port}[/], API at /docs", highlight=False)
+        talk.print(f"rewriter listens on [bold]http://{escape(host)}:{port}[/]", highlight=False)
         uvicorn.run("api.app:create_app", factory=True, host=host, port=port, log_level="warning", access_log=False)
 
 

@@ -58,7 +58,7 @@ def _view(order: LookupOrder, answer: Answer) -> LookupView:
     if usable is None:
         why: Literal["unknown", "literals"] = "unknown" if answer.alike is None else "literals"
         return LookupView(found=False, why=why, rewrite=answer.alike)
-    if not usable.holds_for(tuple(order.parameters)):
+    if not usable.holds_for(order.parameters):
         return LookupView(found=False, why="values", rewrite=usable.review.job_id)
     return LookupView(
         found=True,

@@ -26,11 +26,13 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("put", "/v1/rewrites/{identifier}/review"): (OPERATOR, {"decision": "rejected"}),
     ("post", "/v1/verifications"): (OPERATOR, PAIR),
     ("get", "/v1/verifications/{identifier}"): (VIEWER, None),
+    ("post", "/v1/verifications/{identifier}/retry"): (OPERATOR, None),
     ("post", "/v1/batches"): (OPERATOR, {"path": "none.log"}),
     ("get", "/v1/batches"): (VIEWER, None),
     ("post", "/v1/batches/upload"): (OPERATOR, b"SELECT 1;"),
     ("get", "/v1/batches/{identifier}"): (VIEWER, None),
     ("delete", "/v1/batches/{identifier}"): (OPERATOR, None),
+    ("post", "/v1/batches/{identifier}/retry"): (OPERATOR, None),
     ("get", "/v1/targets"): (VIEWER, None),
     ("post", "/v1/targets"): (ADMIN, {"name": "made", "url": "duckdb:///none.duckdb"}),
     ("get", "/v1/targets/{name}"): (VIEWER, None),
@@ -39,6 +41,11 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("post", "/v1/targets/{name}/check"): (OPERATOR, None),
     ("get", "/v1/rules"): (VIEWER, None),
     ("get", "/v1/rules/{family}/{rule}"): (VIEWER, None),
+    ("post", "/v1/rules"): (OPERATOR, {"name": "own/made", "document": "no document"}),
+    ("put", "/v1/rules/{family}/{rule}"): (OPERATOR, {"document": "no document"}),
+    ("post", "/v1/rules/{family}/{rule}/checks"): (OPERATOR, None),
+    ("put", "/v1/rules/{family}/{rule}/status"): (OPERATOR, {"status": "retired"}),
+    ("get", "/v1/rule-checks/{identifier}"): (VIEWER, None),
     ("put", "/v1/rules/{family}/{rule}/switch"): (OPERATOR, {"target": "none", "enabled": False}),
     ("post", "/v1/lookup"): (VIEWER, {"sql": "SELECT 1", "target": "none"}),
     ("get", "/v1/snapshots/{target}"): (VIEWER, None),
@@ -53,7 +60,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("get", "/readyz"): (OPEN, None),
     ("get", "/metrics"): (OPEN, None),
 }
-UNDESCRIBED = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+UNDESCRIBED = {"/openapi.json"}
 MADE_UP = {"identifier": "0" * 32, "name": "none", "target": "none", "family": "subquery", "rule": "none"}
 
 
