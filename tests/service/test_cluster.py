@@ -19,7 +19,7 @@ from tests.shop import SLOW
 pytest.importorskip("procrastinate")
 from rewriter.service.cluster import announcing, prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 Cluster = Callable[..., Installation]
 DDL = "CREATE TABLE t (n integer NOT NULL, m integer)"

@@ -22,7 +22,7 @@ from rewriter.store.jobs import Filter, JobRecord
 from tests.processes import Installation, OwnPostgres, killed, until
 from tests.shop import SLOW
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 Installations = Callable[..., Installation]
 NUMBERS = iter(range(1, 10_000))
