@@ -48,6 +48,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="rewriter",
         version=__version__,
         lifespan=lifespan,
+        # Their pages load scripts from elsewhere while people may have a key at hand. The description is /openapi.json.
+        docs_url=None,
+        redoc_url=None,
         description="Rewrites slow SQL queries into faster ones, with evidence that they are equivalent.",
         # Spans tell routes and times; validation errors and exceptions could quote SQL.
         telemetry={"logs": False},
@@ -69,6 +72,11 @@ def _opened(settings: Settings) -> Service:
     """The store with its first key and the operator's own target. Raises StoreError, UsageError."""
     store = Store(settings.store_url)
     try:
+        if settings.queue == "procrastinate":
+            from rewriter.service.cluster import announcing, prepare  # only here: an extra
+
+            prepare(settings)
+            store.announce = announcing(settings)
         vault = vault_of(settings)
         key = first_key(store, settings)
         if key is not None:

@@ -27,9 +27,14 @@ class Keys:
         self._store = store
         self._known: dict[str, tuple[float, KeyRecord | None]] = {}
 
+    def fresh(self, identifier: str) -> bool:
+        """Whether the store need not be asked."""
+        known = self._known.get(identifier)
+        return known is not None and time.monotonic() - known[0] <= KEY_SECONDS
+
     def find(self, identifier: str) -> KeyRecord | None:
         known = self._known.get(identifier)
-        if known is not None and time.monotonic() - known[0] <= KEY_SECONDS:
+        if known is not None and self.fresh(identifier):
             return known[1]
         if len(self._known) >= KEYS:
             self._known.clear()
@@ -59,7 +64,7 @@ class Service:
         self.store.close()
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:  # async: else it would be called in a thread
     return cast(Service, request.app.state.service)
 
 

@@ -57,7 +57,7 @@ def _operation(operation: dict[str, Any]) -> None:
         names += {"401": ["WWW-Authenticate"], "429": ["Retry-After"]}.get(status, [])
         if names:
             answer.setdefault("headers", {}).update(_headers(names))
-        if status.startswith("4") or status.startswith("5"):
+        if status.startswith(("4", "5")):
             answer["content"] = {MEDIA: answer["content"][MEDIA]}
 
 

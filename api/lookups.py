@@ -12,11 +12,13 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from rewriter.catalog import Catalog
+from rewriter.clients.values import Key, key_of, keys_of
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
 from rewriter.errors import NotFound, RewriterError, TargetError, TargetUnreachable
@@ -39,10 +41,10 @@ class Usable:
     review: ReviewRecord
     sql: str
     verdict: str
-    values: tuple[tuple[Any, ...], ...] | None
+    values: frozenset[Key] | None
 
-    def holds_for(self, parameters: tuple[Any, ...]) -> bool:
-        return self.values is None or parameters in self.values
+    def holds_for(self, parameters: Sequence[Any]) -> bool:
+        return self.values is None or key_of(parameters) in self.values
 
 
 @dataclass
@@ -59,6 +61,7 @@ class _Target:
     shapes: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     keys: OrderedDict[bytes, tuple[str, str]] = field(default_factory=OrderedDict)
+    renewing: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,25 +85,36 @@ class Lookups:
         self._opening: dict[tuple[str, str], threading.Lock] = {}
         self._failed: dict[tuple[str, str], tuple[float, TargetError]] = {}
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="lookups")
 
     def answer(self, tenant: str, name: str, sql: str) -> Answer:
         """Raises NotFound (no such target), InputError (not one SELECT), TargetError (its catalog cannot be seen, so
         nothing may be used)."""
         target = self._current(tenant, name)
-        if not target.record.enabled:
-            return Answer(None, None, enabled=False)
-        text = hashlib.sha256(sql.encode()).digest()  # statements may be long, and many are remembered
+        text = _digest(sql)
         keys = target.keys.get(text)
         if keys is None:
-            query = parse(sql, target.seen.catalog)
+            seen = target.seen
+            query = parse(sql, seen.catalog)
             keys = exact_key(query), query.rewrite_key
             with target.lock:
-                target.keys[text] = keys
+                if target.seen is seen:  # keys hold for the catalog that they were made on
+                    target.keys[text] = keys
                 while len(target.keys) > REMEMBERED:
                     target.keys.popitem(last=False)
-        exact, shape = keys
-        usable = target.usable.get(exact)
-        return Answer(usable, None if usable is not None else target.shapes.get(shape), enabled=True)
+        return _found(target, keys)
+
+    def at_hand(self, tenant: str, name: str, sql: str) -> Answer | None:
+        """The answer, where it needs neither a look at the target or the store, nor the parser: this never blocks."""
+        target = self._targets.get((tenant, name))
+        if target is None or not self._fresh(target):
+            return None
+        if not target.renewing and not self._fresh(target, 0.5):
+            # Looked at again before the look is too old, nobody has to wait for it.
+            target.renewing = True
+            self._threads.submit(self._ahead, target, tenant, name)
+        keys = target.keys.get(_digest(sql))
+        return None if keys is None else _found(target, keys)
 
     @contextlib.contextmanager
     def engine(self, tenant: str, name: str) -> Iterator[Engine]:
@@ -122,7 +136,8 @@ class Lookups:
         """What is known of a target is to be looked at again before the next answer."""
         target = self._targets.get((tenant, name))
         if target is not None:
-            target.at = 0.0
+            with target.lock:  # a look that has begun before may have seen what was, and must not count any more
+                target.at = 0.0
 
     def forget(self, tenant: str, name: str) -> None:
         """Close what is open for a target: it was changed or removed."""
@@ -134,6 +149,7 @@ class Lookups:
                 target.engine.close()
 
     def close(self) -> None:
+        self._threads.shutdown()
         for tenant, name in list(self._targets):
             self.forget(tenant, name)
 
@@ -153,10 +169,21 @@ class Lookups:
                     raise
         return target
 
-    def _fresh(self, target: _Target) -> bool:
-        return target.at > 0 and time.monotonic() - target.at <= self._settings.catalog_seconds
+    def _fresh(self, target: _Target, share: float = 1.0) -> bool:
+        """Whether the last look is recent enough, or has used up no more than a share of that time."""
+        return target.at > 0 and time.monotonic() - target.at <= share * self._settings.catalog_seconds
+
+    def _ahead(self, target: _Target, tenant: str, name: str) -> None:
+        try:
+            # What goes wrong here is found again, and told, by the first lookup after the look is too old.
+            with target.lock, contextlib.suppress(RewriterError):
+                if self._targets.get((tenant, name)) is target:
+                    self._renew(target, tenant, name)
+        finally:
+            target.renewing = False
 
     def _renew(self, target: _Target, tenant: str, name: str) -> None:
+        began = time.monotonic()  # what is seen is as old as the beginning of the look
         record = found(self._store, tenant, name)
         if version_of(target.engine) != target.seen.version:
             target.seen = look(self._store, record, target.engine)
@@ -169,7 +196,7 @@ class Lookups:
             target.usable = {review.exact_key: _usable(review, report) for review, report in approved}
             target.shapes = {review.rewrite_key: review.job_id for review, _ in approved}
             target.marker = marker
-        target.at = time.monotonic()
+        target.at = began
 
     def _open(self, tenant: str, name: str) -> _Target:
         key = (tenant, name)
@@ -201,12 +228,25 @@ class Lookups:
             return target
 
 
+def _found(target: _Target, keys: tuple[str, str]) -> Answer:
+    if not target.record.enabled:
+        return Answer(None, None, enabled=False)
+    exact, shape = keys
+    usable = target.usable.get(exact)
+    return Answer(usable, None if usable is not None else target.shapes.get(shape), enabled=True)
+
+
+def _digest(sql: str) -> bytes:
+    """Statements may be long, and many are remembered."""
+    return hashlib.sha256(sql.encode()).digest()
+
+
 def _usable(review: ReviewRecord, report: Mapping[str, Any]) -> Usable:
     return Usable(review, report["chosen"]["sql"], report["verdict"]["kind"], values_of(report))
 
 
-def values_of(report: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | None:
+def values_of(report: Mapping[str, Any]) -> frozenset[Key] | None:
     """The parameter values that a report's rewrite is known to hold for; None: all."""
     if report.get("holds_for", "all") == "all":
         return None
-    return tuple(tuple(values) for values in report["parameter_sets"].values())
+    return keys_of(report["parameter_sets"].values())

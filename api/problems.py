@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from rewriter.errors import (
     AccessError,
@@ -96,17 +97,26 @@ def install(app: FastAPI) -> None:
         return problem(422, "bad-request", what, "see /openapi.json")
 
     @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
         code = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(
             error.status_code, "http"
         )
         headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(app, request.url.path)
         return problem(error.status_code, code, str(error.detail), "", headers)
 
 
 def status_of(error: RewriterError) -> int:
     """The HTTP status that says what kind of failure it is."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def _allowed(app: FastAPI, path: str) -> str:
+    """The methods of all routes of a path (the router tells those of the first only)."""
+    items = app.openapi()["paths"].items()
+    found = {method.upper() for template, item in items if compile_path(template)[0].match(path) for method in item}
+    return ", ".join(sorted(found)) or "GET"
 
 
 def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:

@@ -195,5 +195,5 @@ def _usable(part: Any, kind: type) -> bool:
     if isinstance(part, float):
         return kind is float and math.isfinite(part)
     if isinstance(part, int):
-        return kind is int and 0 <= part < 2**63 and not isinstance(part, bool)
+        return kind is int and 0 <= part < 2**31 and not isinstance(part, bool)
     return kind is str and isinstance(part, str) and part.isascii() and part.isprintable()

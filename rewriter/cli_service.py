@@ -31,7 +31,7 @@ def serve_command(
         Settings.load()  # a mistake is told before anything is started
         import uvicorn  # only here: no other command needs it
 
-        talk.print(f"rewriter listens on [bold]http://{escape(host)}:{port}[/], API at /docs", highlight=False)
+        talk.print(f"rewriter listens on [bold]http://{escape(host)}:{port}[/], console at /console/", highlight=False)
         uvicorn.run(
             "api.app:create_app",
             factory=True,
@@ -44,13 +44,22 @@ def serve_command(
 
 
 def worker_command(
+    queue: Annotated[
+        str | None, typer.Option("--queue", help="local or procrastinate; default: REWRITER_QUEUE")
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option("--kinds", help="only these kinds of jobs, with Procrastinate: rewrite,verification,batch"),
+    ] = None,
     parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
 ) -> None:
     """Work on the service's jobs until interrupted. Any number of workers may share a store on Postgres."""
     with fail_softly():
+        if queue is not None:
+            os.environ["REWRITER_QUEUE"] = queue
         if parent is not None:
             threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-        run_worker(Settings.load())
+        run_worker(Settings.load(), kinds.split(",") if kinds else ())
 
 
 def _follow(parent: int) -> None:

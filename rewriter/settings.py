@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,6 +57,10 @@ class Settings(BaseSettings):
         None, description="the first admin key of a new store; default: made at the first start and printed once"
     )
     workers: int = Field(1, ge=0, le=64, description="worker processes that the service starts beside itself")
+    queue: Literal["local", "procrastinate"] = Field(
+        "local",
+        description="how workers hear of jobs: by looking (local), or through Procrastinate (store on Postgres)",
+    )
     rate: int = Field(600, ge=1, description="requests a minute that a key may make, where it has no rate of its own")
     catalog_seconds: float = Field(
         1.0, ge=0, description="seconds for which a look at a target's catalog is good enough for a lookup"

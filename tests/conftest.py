@@ -50,4 +50,4 @@ def shared() -> Path:
     return place
 
 
-pytest_plugins = ["tests.shop", "tests.examples"]
+pytest_plugins = ["tests.shop", "tests.examples", "tests.processes"]

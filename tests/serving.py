@@ -74,7 +74,7 @@ def served(settings: Settings, *, worker: bool = True) -> Iterator[House]:
             if worker:
                 working = threading.Thread(target=Worker(settings, stop).run, daemon=True)
                 working.start()
-            store = Store(settings.store_url)
+            store = stack.enter_context(contextlib.closing(Store(settings.store_url)))
             base = f"http://127.0.0.1:{listener.getsockname()[1]}"
             client = stack.enter_context(httpx2.Client(base_url=base, timeout=60))
             house = House(base, app, settings, store, {"admin": ADMIN}, client)
@@ -86,7 +86,6 @@ def served(settings: Settings, *, worker: bool = True) -> Iterator[House]:
             house.make_key("revoked", "admin", "default")
             store.access().revoke("default", house.keys["revoked"].split("_")[1])
             yield house
-            store.close()
         finally:
             stop.set()
             if working is not None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from rewriter.errors import UsageError
 from rewriter.pipeline import EFFORTS, Policy
 from rewriter.records import Event, Report
 from rewriter.report import to_html_index
-from tpc import catalogue, hammer, log_mix, logs, mutation, pairs
+from tpc import catalogue, cluster, hammer, log_mix, logs, mutation, pairs, service_load
 from tpc.data import query_texts, workload_texts
 from tpc.job import load_job
 from tpc.load import embedded_database, load, target_for
@@ -463,6 +463,46 @@ def log_mix_command(
             highlight=False,
             soft_wrap=True,
         )
+
+
+@app.command("service-load")
+def service_load_command(
+    jobs: Annotated[int, typer.Option("--jobs", help="submissions at once", min=1)] = 200,
+    soak: Annotated[float, typer.Option("--soak", help="seconds of steady work, for memory; 0: none", min=0)] = 180.0,
+    workers: Annotated[int, typer.Option("--workers", help="worker processes of the service", min=1)] = 1,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="results as JSON")] = None,
+) -> None:
+    """Load a fresh service: lookups against an endpoint that does nothing, submissions at once, hours of work."""
+    with fail_softly():
+        found = service_load.measure(jobs, soak, workers, lambda what: talk.print(f"  {what}", highlight=False))
+        data_console().print(*service_load.as_rich(found))
+        _write(out, asdict(found))
+
+
+@app.command("cluster")
+def cluster_command(
+    workers: Annotated[str, typer.Option("--workers", help="how many, separated by commas; the first is the base")] = (
+        "1,2,4"
+    ),
+    jobs: Annotated[int, typer.Option("--jobs", help="verifications in each round", min=1)] = 24,
+    rounds: Annotated[int, typer.Option("--rounds", min=1)] = 3,
+    queue: Annotated[str, typer.Option("--queue", help="local or procrastinate")] = "procrastinate",
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="results as JSON")] = None,
+) -> None:
+    """Have the same verifications done by one and by several workers on a store on the embedded Postgres."""
+    with fail_softly():
+        if not all(one.strip().isdecimal() and int(one) for one in workers.split(",")):
+            raise UsageError("--workers is a list of numbers such as 1,2,4")
+        counts = [int(one) for one in workers.split(",")]
+        found = cluster.measure(counts, jobs, rounds, queue, lambda what: talk.print(f"  {what}", highlight=False))
+        data_console().print(cluster.as_rich(found))
+        _write(out, found)
+
+
+def _write(out: Path | None, found: Any) -> None:
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 @app.command("demo")

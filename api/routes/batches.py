@@ -144,6 +144,15 @@ def cancel_batch(identifier: str, service: TheService, caller: Operator) -> Batc
     return _view(service, caller, job or _found(service, caller, identifier))
 
 
+@router.post("/{identifier}/retry")
+def retry_batch(identifier: str, service: TheService, caller: Operator) -> BatchView:
+    """Put a batch, and those of its rewrites, that failed, were cancelled or were given up into the queue again."""
+    _found(service, caller, identifier)
+    job = service.store.jobs(caller.tenant).revive(identifier)
+    service.store.access().note(caller.tenant, caller.actor, "batch.retry", identifier)
+    return _view(service, caller, job or _found(service, caller, identifier))
+
+
 async def _received(request: Request, path: Path, most: int) -> None:
     """Write the body to a file. Raises UsageError when it is too large, or empty."""
     await run_in_threadpool(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Viewer
 from api.context import TheService
+from api.lookups import Answer
 from api.problems import ANSWERS
 from rewriter.service.orders import Name, ParameterValue, Statement
 
@@ -39,22 +41,24 @@ class LookupView(BaseModel):
 
 
 @router.post("/lookup")
-def look_up(order: LookupOrder, service: TheService, caller: Viewer) -> LookupView:
+async def look_up(order: LookupOrder, service: TheService, caller: Viewer) -> LookupView:
     """The approved rewrite of a statement, from what is known: nothing is searched, and no model is asked."""
-    answer = _answer(order, service, caller.tenant)
+    found = service.lookups.at_hand(caller.tenant, order.target, order.sql)
+    if found is None:
+        found = await run_in_threadpool(service.lookups.answer, caller.tenant, order.target, order.sql)
+    answer = _view(order, found)
     service.metrics.lookups.labels(answer.why).inc()
     return answer
 
 
-def _answer(order: LookupOrder, service: TheService, tenant: str) -> LookupView:
-    answer = service.lookups.answer(tenant, order.target, order.sql)
+def _view(order: LookupOrder, answer: Answer) -> LookupView:
     if not answer.enabled:
         return LookupView(found=False, why="disabled")
     usable = answer.usable
     if usable is None:
         why: Literal["unknown", "literals"] = "unknown" if answer.alike is None else "literals"
         return LookupView(found=False, why=why, rewrite=answer.alike)
-    if not usable.holds_for(tuple(order.parameters)):
+    if not usable.holds_for(order.parameters):
         return LookupView(found=False, why="values", rewrite=usable.review.job_id)
     return LookupView(
         found=True,

@@ -133,7 +133,7 @@ async def follow_rewrite(
     connection goes on where it was."""
     jobs = service.store.jobs(caller.tenant)
     after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
-    after = min(after, 2**63 - 1)  # the largest number that the store can compare with
+    after = min(after, 2**31 - 1)  # the largest that there can be
     silent = 0.0
     while True:
         # The state first: what happened before the end is then among the events that are read after it.

@@ -26,7 +26,13 @@ LONGEST = 65_536  # characters of a document
 Status = Literal["draft", "stable", "retired", "rejected"]
 Origin = Literal["catalogue", "user", "model", "distilled"]
 DocumentText = Annotated[
-    str, Field(min_length=1, max_length=LONGEST, description="the whole document, as Markdown; see CONTRIBUTING.md")
+    str,
+    Field(
+        min_length=1,
+        max_length=LONGEST,
+        description="the whole document, as Markdown; see CONTRIBUTING.md",
+        examples=["---\nstatus: draft\n..."],
+    ),
 ]
 
 
@@ -76,7 +82,7 @@ class Verdict(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: Literal["rejected", "retired"]
+    status: Literal["rejected", "retired"] = Field(examples=["retired"])
     reason: str = Field("", max_length=2000)
 
 

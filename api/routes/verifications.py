@@ -70,3 +70,12 @@ def read_verification(identifier: str, service: TheService, caller: Viewer) -> J
     if job is None or job.kind != KIND:
         raise NotFound("there is no such verification")
     return job_view(job)
+
+
+@router.post("/{identifier}/retry")
+def retry_verification(identifier: str, service: TheService, caller: Operator) -> JobView:
+    """Put a verification that failed, was cancelled or was given up into the queue again."""
+    job = read_verification(identifier, service, caller)
+    revived = service.store.jobs(caller.tenant).revive(identifier)
+    service.store.access().note(caller.tenant, caller.actor, "verification.retry", identifier)
+    return job_view(revived) if revived is not None else job

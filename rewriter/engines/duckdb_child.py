@@ -19,6 +19,7 @@ import os
 import resource
 import struct
 import sys
+import threading
 import time
 import uuid
 from typing import IO, Any
@@ -204,7 +205,15 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def follow(parent: int) -> None:
+    """End with the parent, in the middle of a statement too: nobody else keeps its time."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def main() -> None:
+    threading.Thread(target=follow, args=(os.getppid(),), daemon=True).start()
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     setup = read_frame(incoming)
     if setup is None:

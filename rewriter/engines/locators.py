@@ -43,6 +43,7 @@ def without_credentials(url: str) -> str:
         except UsageError:
             return "postgresql://(unreadable)"
         host = found.get("host", found.get("hostaddr", "local"))
+        host = "local" if host.startswith("/") else host
         if "@" in host:  # a password with an @ that is not written as %40
             return "postgresql://(unreadable)"
         host = f"[{host}]" if ":" in host else host

@@ -41,6 +41,7 @@ from rewriter.records import Database, Plan, Result, Row
 CONNECT_SECONDS = 10
 WATCHDOG_GRACE = 2.0  # seconds after the server's own timeout should have fired
 METADATA = Limits(seconds=30.0, rows=10)
+CLIENT_CHECK = 2000  # milliseconds between two looks of the server whether we are still there
 CHUNK = 1000  # rows fetched at a time
 
 _BIND_CLASSES = ("42", "0A", "3F", "22023")  # SQLSTATE classes: names and syntax, not supported, schema
@@ -55,6 +56,7 @@ class Postgres:
         self._conninfo = conninfo
         self._connection = self._open()
         self._version = self._connection.info.server_version
+        self._notices = _notices_a_lost_client(self._connection)
 
     def _open(self) -> psycopg.Connection[Any]:
         try:
@@ -214,6 +216,9 @@ class Postgres:
             "SET LOCAL lock_timeout = 2000",
             "SET LOCAL idle_in_transaction_session_timeout = 60000",
         ]
+        if self._notices:
+            # A statement of ours must not run on when this process is killed.
+            statements.append(f"SET LOCAL client_connection_check_interval = {CLIENT_CHECK}")
         if self._version >= 170000:
             statements.append(f"SET LOCAL transaction_timeout = {milliseconds + 60000}")
         return "; ".join(statements)
@@ -221,6 +226,18 @@ class Postgres:
     def _rollback(self) -> None:
         with contextlib.suppress(psycopg.Error):
             self._connection.execute("ROLLBACK")
+
+
+def _notices_a_lost_client(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server's system can tell during a statement that the client is gone (Linux, macOS and BSD can)."""
+    try:
+        connection.execute(f"BEGIN; SET LOCAL client_connection_check_interval = {CLIENT_CHECK}")
+    except psycopg.Error:
+        return False
+    finally:
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+    return True
 
 
 class _Watchdog:

@@ -21,7 +21,7 @@ from rewriter.candidates import Experience, Record, default_sources, packaged
 from rewriter.candidates.base import CandidateSource
 from rewriter.engines import SchemaOnly, connect, scratch
 from rewriter.engines.base import Engine
-from rewriter.errors import InputError, RewriterError, UsageError
+from rewriter.errors import InputError, RewriterError, StoreError, UsageError
 from rewriter.llm import Account, Limit
 from rewriter.modelling import Payer, model_sources
 from rewriter.parse import exact_key, named_tables, parse, read_schema
@@ -95,7 +95,8 @@ class Performer:
         for reason in told:
             tell("model", {"stage": "candidates", "message": reason})
         learnt = {key: (it.trials, it.wins, it.gained) for key, it in experience.fresh.items()}
-        self.store.add_rule_trials(learnt, tenant=job.tenant)
+        with contextlib.suppress(StoreError):  # what was learnt is not worth the report
+            self.store.add_rule_trials(learnt, tenant=job.tenant)
         return lambda session: _recorded(session, job, order, report)
 
     def _verification(self, job: JobRecord, order: VerificationOrder, progress: Progress) -> Ending:

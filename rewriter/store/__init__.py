@@ -13,14 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Select, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from rewriter.errors import StoreError
+from rewriter.errors import StoreError, UsageError
 from rewriter.records import Report
 from rewriter.store.access import Access
 from rewriter.store.database import again, hint, open_database, plain
-from rewriter.store.jobs import Jobs, Queue
+from rewriter.store.jobs import Announce, Jobs, Queue
 from rewriter.store.model_records import ModelRecords
 from rewriter.store.reviews import Reviews
 from rewriter.store.rule_records import RuleRecord, RuleRecords
@@ -68,10 +68,12 @@ class Entry:
 
 
 class Store:
-    """Opens the store at ``url`` and brings its tables up to date. Raises StoreError; close it after use."""
+    """Opens the store at ``url`` and brings its tables up to date. Raises StoreError; close it after use.
+    ``announce`` is called with each new job, in the transaction that adds it."""
 
     def __init__(self, url: str) -> None:
         self._database = open_database(url)
+        self.announce: Announce | None = None
 
     def close(self) -> None:
         self._database.dispose()
@@ -139,7 +141,7 @@ class Store:
         return ModelRecords(self._session, tenant)
 
     def jobs(self, tenant: str) -> Jobs:
-        return Jobs(self._session, tenant)
+        return Jobs(self._session, tenant, self.announce)
 
     def queue(self) -> Queue:
         """The jobs of all tenants, for workers."""
@@ -169,6 +171,9 @@ class Store:
                 yield session
         except IntegrityError:
             raise
+        except DataError:
+            # Only what callers give can be wrong in this way; it is no fault of the store, which would be tried again.
+            raise UsageError("a text or number cannot be kept", hint="NUL characters cannot, for one") from None
         except SQLAlchemyError as error:
             raise StoreError(f"the store failed: {plain(error)}", hint=hint(error)) from None
 

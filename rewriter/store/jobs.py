@@ -1,7 +1,11 @@
 """Jobs: durable pieces of work with a state, events, and exactly one recorded result.
 
-A worker claims a job under a lease and an attempt number. A lease that runs out (the worker was killed) makes the job
-claimable again, and the attempt number keeps the earlier worker, should it still live, from ending it a second time.
+A worker claims a job and renews its lease as a sign of life. A job whose lease is not renewed any more (the worker was
+killed) becomes claimable again; the attempt number and the worker's name are its fencing token, which keeps the earlier
+worker, should it still live, from ending it a second time.
+
+Whether a lease is still renewed is judged by watching it change, on the watcher's own monotonic clock, and not by what
+it says: clocks of several hosts differ, and clocks are set (Gray and Cheriton, SOSP 1989, on leases and faulty clocks).
 """
 
 from __future__ import annotations
@@ -12,7 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, and_, exists, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Select,
+    Update,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from rewriter.errors import Conflict
@@ -23,6 +40,8 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED, DEAD = "queued", "running", "done", "f
 ENDED = frozenset({DONE, FAILED, CANCELLED, DEAD})
 CRASHES = 3  # attempts that may end without a word before a job is given up
 CLAIM_LOCK = 0x72657771  # any number, as long as every version takes the same
+LONGEST_WAIT = 600.0  # seconds; a job that seems to wait for longer was put back before the clock was set back
+REMEMBERED = 86400.0  # seconds for which a worker that was killed stays on record
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,7 @@ class JobRecord:
     result: Mapping[str, Any] | None
     problem: Mapping[str, Any] | None
     attempt: int
+    worker: str | None
     not_before: float
     stop: bool
     created: float
@@ -90,15 +110,17 @@ class Filter:
 
 
 Ending = Callable[[Session], Mapping[str, Any]]
+Announce = Callable[[Session, Job], None]
 _FIELDS = tuple(JobRecord.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs of one tenant. All methods raise StoreError."""
+    """The jobs of one tenant. All methods raise StoreError. ``announce``: see ``Store``."""
 
     sessions: Sessions
-    tenant: str = field(default="default")
+    tenant: str = "default"
+    announce: Announce | None = None
 
     def submit(self, job: NewJob, *, idempotency_key: str | None = None) -> tuple[JobRecord, bool]:
         """The job, and whether it is new. Under a known idempotency key the earlier job is returned. Raises Conflict
@@ -139,6 +161,8 @@ class Jobs:
         session.add(row)
         session.flush()
         session.add(JobEvent(tenant=self.tenant, job_id=row.id, kind=QUEUED, body={}))
+        if self.announce is not None:
+            self.announce(session, row)
         return row
 
     def find(self, identifier: str) -> JobRecord | None:
@@ -209,19 +233,11 @@ class Jobs:
             if row is None:
                 return None
             ours = and_(Job.tenant == self.tenant, or_(Job.id == identifier, Job.batch == identifier))
+            # First the mark, which a job keeps that a worker takes or gives back at this moment.
+            _change(session, update(Job).where(ours, Job.state.in_([QUEUED, RUNNING])).values(stop=True))
             waiting = session.scalars(select(Job.id).where(ours, Job.state == QUEUED)).all()
-            session.execute(
-                update(Job)
-                .where(ours, Job.state == QUEUED)
-                .values(state=CANCELLED, stop=True, finished=time.time())
-                .execution_options(synchronize_session=False)
-            )
-            session.execute(
-                update(Job)
-                .where(ours, Job.state == RUNNING)
-                .values(stop=True)
-                .execution_options(synchronize_session=False)
-            )
+            taken = update(Job).where(Job.id.in_(waiting), Job.state == QUEUED)
+            _change(session, taken.values(state=CANCELLED, finished=time.time()))
             session.add_all(JobEvent(tenant=self.tenant, job_id=one, kind=CANCELLED, body={}) for one in waiting)
             session.flush()
             session.refresh(row)
@@ -230,16 +246,21 @@ class Jobs:
         return again(self.sessions, change)
 
     def revive(self, identifier: str) -> JobRecord | None:
-        """Put a job that was given up, failed or was cancelled into the queue again, with all its attempts."""
+        """Put a job that was given up, failed or was cancelled into the queue again, with all its attempts; of a batch,
+        also such jobs among its rewrites."""
 
         def change(session: Session) -> JobRecord | None:
             row = session.scalar(select(Job).where(Job.tenant == self.tenant, Job.id == identifier))
-            if row is None or row.state not in (DEAD, FAILED, CANCELLED):
-                return None if row is None else _record(row)
-            row.state, row.attempt, row.problem, row.finished, row.stop = QUEUED, 0, None, None, False
-            row.not_before = 0.0
-            session.add(JobEvent(tenant=self.tenant, job_id=row.id, kind=QUEUED, body={"revived": True}))
+            if row is None:
+                return None
+            ours = and_(Job.tenant == self.tenant, or_(Job.id == identifier, Job.batch == identifier))
+            over = Job.state.in_([DEAD, FAILED, CANCELLED])
+            fresh = {"state": QUEUED, "attempt": 0, "problem": None, "finished": None, "stop": False, "not_before": 0.0}
+            for one in session.scalars(select(Job.id).where(ours, over)).all():
+                if _change(session, update(Job).where(Job.id == one, over).values(**fresh)):
+                    session.add(JobEvent(tenant=self.tenant, job_id=one, kind=QUEUED, body={"revived": True}))
             session.flush()
+            session.refresh(row)
             return _record(row)
 
         return again(self.sessions, change)
@@ -247,9 +268,11 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Queue:
-    """What workers do with the jobs of all tenants. All methods raise StoreError."""
+    """What workers do with the jobs of all tenants. One for each process: it remembers which leases it has seen
+    renewed. All methods raise StoreError."""
 
     sessions: Sessions
+    _watch: _Watch = field(default_factory=lambda: _Watch())
 
     def claim(self, worker: str, lease: float, *, only: str | None = None) -> JobRecord | None:
         """The oldest job that may be worked on now, with a lease of so many seconds; None: there is none. On one place
@@ -258,13 +281,13 @@ class Queue:
         def take(session: Session) -> JobRecord | None:
             _one_at_a_time(session)
             now = time.time()
-            self._recover(session, now)
+            self._recover(session, lease)
             busy = aliased(Job)
             query = (
                 select(Job)
                 .where(
                     Job.state == QUEUED,
-                    Job.not_before <= now,
+                    due(now),
                     ~exists().where(busy.place == Job.place, busy.state == RUNNING),
                 )
                 .order_by(Job.created, Job.id)
@@ -283,66 +306,70 @@ class Queue:
 
         return again(self.sessions, take)
 
-    def _recover(self, session: Session, now: float) -> None:
-        """Jobs whose worker has not been heard of wait again; after too many such ends they are given up."""
-        late = select(Job).where(Job.state == RUNNING, Job.lease < now)
-        for row in session.scalars(late):
-            if row.stop:
-                row.state, row.finished = CANCELLED, now
-            elif row.attempt >= CRASHES:
-                row.state, row.finished = DEAD, now
-                row.problem = {
-                    "code": "worker-lost",
-                    "detail": f"its worker was lost {row.attempt} times",
-                    "hint": "look at the workers' log, then put it into the queue again",
-                }
-            else:
-                row.state, row.not_before = QUEUED, now
-            row.lease = None
-            session.add(JobEvent(tenant=row.tenant, job_id=row.id, kind=row.state, body={"worker": "lost"}))
+    def recover(self, lease: float) -> None:
+        """Take back the jobs whose worker has not renewed its lease for so many seconds, as far as this process has
+        watched. Claiming does so too."""
+
+        def change(session: Session) -> None:
+            _one_at_a_time(session)
+            self._recover(session, lease)
+
+        again(self.sessions, change)
+
+    def _recover(self, session: Session, lease: float) -> None:
+        running = session.scalars(select(Job).where(Job.state == RUNNING)).all()
+        late = self._watch.silent({row.id: (row.attempt, row.worker, row.lease) for row in running}, lease)
+        for row in running:
+            if row.id in late:
+                _lose(session, row)
         session.flush()
 
     def abandoned(self, worker_prefix: str, alive: Callable[[str], bool]) -> int:
-        """End the leases of workers of this host that are known to be dead; how many."""
+        """Take back the jobs of workers of this machine that are known to be dead; how many."""
+        theirs = select(Job).where(Job.state == RUNNING, Job.worker.startswith(worker_prefix, autoescape=True))
+
+        def gone(session: Session) -> list[Job]:
+            return [row for row in session.scalars(theirs) if row.worker is not None and not alive(row.worker)]
 
         def change(session: Session) -> int:
             _one_at_a_time(session)
-            rows = session.scalars(select(Job).where(Job.state == RUNNING, Job.worker.startswith(worker_prefix))).all()
-            gone = [row for row in rows if row.worker is not None and not alive(row.worker)]
-            for row in gone:
-                row.lease = 0.0
-            self._recover(session, time.time())
-            return len(gone)
+            rows = gone(session)
+            for row in rows:
+                _lose(session, row)
+            old = delete(Worker).where(Worker.seen < time.time() - REMEMBERED)
+            session.execute(old.execution_options(synchronize_session=False))
+            return len(rows)
 
+        with self.sessions() as session:
+            if not gone(session):
+                return 0
         return again(self.sessions, change)
 
     def beat(self, job: JobRecord, lease: float) -> bool:
-        """Extend the lease; False when the job is to stop or is no longer ours."""
+        """Renew the lease; False when the job is to stop or is no longer ours."""
         with self.sessions() as session:
-            session.execute(_ours(job).values(lease=time.time() + lease))
-            stop = session.scalar(
-                select(Job.stop).where(Job.id == job.id, Job.attempt == job.attempt, Job.state == RUNNING)
-            )
-            return stop is False
+            if not _change(session, _ours(job).values(lease=time.time() + lease)):
+                return False
+            return session.scalar(select(Job.stop).where(Job.id == job.id)) is False
 
     def tell(self, job: JobRecord, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Add events; those of a stage move the job there."""
+        """Add events; those of a stage move the job there. Nothing is written when the job is no longer ours."""
+        stages = [str(body["stage"])[:32] for _, body in events if "stage" in body]
         with self.sessions() as session:
-            session.add_all(
-                JobEvent(tenant=job.tenant, job_id=job.id, kind=kind, body=dict(body)) for kind, body in events
-            )
-            stages = [str(body["stage"]) for _, body in events if "stage" in body]
-            if stages:
-                session.execute(_ours(job).values(stage=stages[-1][:32]))
+            if _change(session, _ours(job).values(stage=stages[-1] if stages else Job.stage)):
+                session.add_all(
+                    JobEvent(tenant=job.tenant, job_id=job.id, kind=kind, body=dict(body)) for kind, body in events
+                )
 
     def end(self, job: JobRecord, state: str, outcome: Ending | None = None) -> bool:
         """End a job and record its outcome, in one transaction: ``outcome`` writes what belongs to it and returns the
-        job's last fields. False, with nothing written, when another attempt has taken over."""
+        job's last fields. False, with nothing written, when another attempt has taken over, or when it is done but was
+        to stop meanwhile: a batch that was cancelled orders nothing any more."""
 
         def change(session: Session) -> bool:
             # First the state, so that of two who end a job the second finds it ended before it has written anything.
-            taken = session.execute(_ours(job).values(state=state, lease=None, finished=time.time()))
-            if not isinstance(taken, CursorResult) or taken.rowcount != 1:
+            ours = _ours(job) if state != DONE else _ours(job).where(Job.stop.is_(False))
+            if not _change(session, ours.values(state=state, lease=None, finished=time.time())):
                 return False
             fields = dict(outcome(session)) if outcome is not None else {}
             if fields:
@@ -354,20 +381,19 @@ class Queue:
         return again(self.sessions, change)
 
     def release(self, job: JobRecord, *, wait: float = 0.0, problem: Mapping[str, Any] | None = None) -> bool:
-        """Give a job back to the queue, to be claimed after ``wait`` seconds. An interruption that is not the job's
-        fault (no ``problem``) does not count as an attempt."""
+        """Give a job back to the queue, to be claimed after ``wait`` seconds; one that was to stop is cancelled. An
+        interruption that is not the job's fault (no ``problem``) does not count as an attempt."""
+        values: dict[str, Any] = {"state": QUEUED, "lease": None, "not_before": time.time() + wait}
+        if problem is None:
+            values["attempt"] = job.attempt - 1
+        else:
+            values["problem"] = dict(problem)
         with self.sessions() as session:
-            values: dict[str, Any] = {"state": QUEUED, "lease": None, "not_before": time.time() + wait}
-            if problem is None:
-                values["attempt"] = job.attempt - 1
-            else:
-                values["problem"] = dict(problem)
-            taken = session.execute(_ours(job).values(**values))
-            if not isinstance(taken, CursorResult) or taken.rowcount != 1:
-                return False
-            body = {"wait": wait, "problem": dict(problem)} if problem is not None else {}
-            session.add(JobEvent(tenant=job.tenant, job_id=job.id, kind=QUEUED, body=body))
-            return True
+            if _change(session, _ours(job).where(Job.stop.is_(False)).values(**values)):
+                body = {"wait": wait, "problem": dict(problem)} if problem is not None else {}
+                session.add(JobEvent(tenant=job.tenant, job_id=job.id, kind=QUEUED, body=body))
+                return True
+        return self.end(job, CANCELLED)
 
     def seen(self, worker: str, job: str | None) -> None:
         """A worker is alive, and what it works on."""
@@ -392,7 +418,9 @@ class Queue:
         """(id, seconds since last seen, job) of the workers seen within so many seconds."""
         now = time.time()
         with self.sessions() as session:
-            rows = session.scalars(select(Worker).where(Worker.seen > now - within).order_by(Worker.id))
+            rows = session.scalars(
+                select(Worker).where(Worker.seen.between(now - within, now + within)).order_by(Worker.id)
+            )
             return [(row.id, now - row.seen, row.job_id) for row in rows]
 
     def numbers(self) -> list[tuple[str, str, int]]:
@@ -408,12 +436,61 @@ class Queue:
             return [(one, place) for one, place in session.execute(query.order_by(Job.created, Job.id))]
 
 
-def _ours(job: JobRecord) -> Any:
-    return (
-        update(Job)
-        .where(Job.id == job.id, Job.attempt == job.attempt, Job.state == RUNNING)
-        .execution_options(synchronize_session=False)
+def due(now: float) -> ColumnElement[bool]:
+    """Whether a job that waits may be begun."""
+    return or_(Job.not_before <= now, Job.not_before > now + LONGEST_WAIT)
+
+
+class _Watch:
+    """Since when which lease has stood as it stands, as this process saw it."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[object, float]] = {}
+        self._looked = 0.0
+
+    def silent(self, leases: Mapping[str, object], seconds: float) -> set[str]:
+        """The jobs whose lease has not changed for so many seconds."""
+        now = time.monotonic()
+        if now - self._looked > seconds / 2:
+            self._seen.clear()  # who could not look (the store was away) has not seen silence
+        self._looked = now
+        before = self._seen
+        self._seen = {
+            job: before[job] if job in before and before[job][0] == lease else (lease, now)
+            for job, lease in leases.items()
+        }
+        return {job for job, (_, since) in self._seen.items() if now - since >= seconds}
+
+
+def _lose(session: Session, row: Job) -> None:
+    """A job whose worker is lost waits again; after too many attempts it is given up."""
+    now = time.time()
+    if row.stop:
+        row.state, row.finished = CANCELLED, now
+    elif row.attempt >= CRASHES:
+        row.state, row.finished = DEAD, now
+        row.problem = {
+            "code": "worker-lost",
+            "detail": f"given up after {row.attempt} attempts, in the last of which its worker was lost",
+            "hint": "look at the workers' log, then put it into the queue again",
+        }
+    else:
+        row.state, row.not_before = QUEUED, now
+    row.lease = None
+    session.add(JobEvent(tenant=row.tenant, job_id=row.id, kind=row.state, body={"worker": "lost"}))
+
+
+def _ours(job: JobRecord) -> Update:
+    """The job, as long as this attempt of this worker is the latest."""
+    return update(Job).where(
+        Job.id == job.id, Job.attempt == job.attempt, Job.worker == job.worker, Job.state == RUNNING
     )
+
+
+def _change(session: Session, statement: Update) -> bool:
+    """Whether it changed anything."""
+    done = session.execute(statement.execution_options(synchronize_session=False))
+    return isinstance(done, CursorResult) and done.rowcount > 0
 
 
 def _one_at_a_time(session: Session) -> None:

@@ -23,7 +23,7 @@ from tpc import log_mix
 from tpc.data import query_texts
 from tpc.suites import H
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 ROUNDS = 6
 OWN = ("11", "22")  # of the suite's queries, run as they are
 

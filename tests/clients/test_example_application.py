@@ -159,7 +159,7 @@ def test_a_service_that_goes_away_leaves_what_was_approved(
     assert client.status()["counts"] == {"rewritten": 2}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_until_it_expires(
     orders_url: str, entries: Any, application: Any, originals: Any, make_client: MakeClient, service: Service
 ) -> None:
@@ -301,7 +301,7 @@ def test_a_fault_of_the_client_itself_runs_the_original(
     assert client.status()["counts"] == {"fault RuntimeError": 2}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_answers_stay_right_while_everything_changes(
     orders_url: str, entries: Any, originals: Any, make_client: MakeClient, service: Service, comparing: Any
 ) -> None:
@@ -344,7 +344,7 @@ def test_answers_stay_right_while_everything_changes(
     assert min(counts["rewritten"], counts["error"], counts["catalog"]) > 0, counts
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_demonstration_from_capture_to_speed_up(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     demo.main(postgres_url, customers=200, purchases=2500)

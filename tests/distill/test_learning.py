@@ -68,7 +68,7 @@ def test_a_wrong_pair_a_known_one_and_one_without_gain_are_refused(hunter: DuckD
     assert "distinct_removed_by_key" in outcomes[1].detail
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_learnt_rule_is_applied_to_other_queries_without_a_model(
     hunter: DuckDB, shop: Postgres, tmp_path: Path
@@ -108,7 +108,7 @@ def test_a_learnt_rule_is_applied_to_other_queries_without_a_model(
         )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("before", "after", "needed"),
@@ -137,7 +137,7 @@ def test_what_holds_by_accident_of_the_pair_is_a_condition(
     assert needed in " ".join(found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("before", "after"),

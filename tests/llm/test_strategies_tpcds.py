@@ -23,7 +23,7 @@ from rewriter.records import Report, VerdictKind
 from tests.llm.conftest import Connect, Serve
 from tests.llm.test_strategies import BOTTLENECK, GROUPED, accepted, answer, asked, last, sent, words
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 SCALE = 0.03
 USELESS = "Give every table a short alias."

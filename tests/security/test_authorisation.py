@@ -26,6 +26,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("put", "/v1/rewrites/{identifier}/review"): (OPERATOR, {"decision": "rejected"}),
     ("post", "/v1/verifications"): (OPERATOR, PAIR),
     ("get", "/v1/verifications/{identifier}"): (VIEWER, None),
+    ("post", "/v1/verifications/{identifier}/retry"): (OPERATOR, None),
     ("post", "/v1/batches"): (OPERATOR, {"path": "none.log"}),
     ("get", "/v1/batches"): (VIEWER, None),
     ("post", "/v1/batches/upload"): (OPERATOR, b"SELECT 1;"),
@@ -35,6 +36,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("get", "/v1/reviews"): (VIEWER, None),
     ("get", "/v1/overview"): (VIEWER, None),
     ("get", "/v1/targets/{name}/catalog"): (VIEWER, None),
+    ("post", "/v1/batches/{identifier}/retry"): (OPERATOR, None),
     ("get", "/v1/targets"): (VIEWER, None),
     ("post", "/v1/targets"): (ADMIN, {"name": "made", "url": "duckdb:///none.duckdb"}),
     ("get", "/v1/targets/{name}"): (VIEWER, None),
@@ -43,6 +45,11 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("post", "/v1/targets/{name}/check"): (OPERATOR, None),
     ("get", "/v1/rules"): (VIEWER, None),
     ("get", "/v1/rules/{family}/{rule}"): (VIEWER, None),
+    ("post", "/v1/rules"): (OPERATOR, {"name": "own/made", "document": "no document"}),
+    ("put", "/v1/rules/{family}/{rule}"): (OPERATOR, {"document": "no document"}),
+    ("post", "/v1/rules/{family}/{rule}/checks"): (OPERATOR, None),
+    ("put", "/v1/rules/{family}/{rule}/status"): (OPERATOR, {"status": "retired"}),
+    ("get", "/v1/rule-checks/{identifier}"): (VIEWER, None),
     ("put", "/v1/rules/{family}/{rule}/switch"): (OPERATOR, {"target": "none", "enabled": False}),
     ("post", "/v1/lookup"): (VIEWER, {"sql": "SELECT 1", "target": "none"}),
     ("get", "/v1/snapshots/{target}"): (VIEWER, None),
@@ -57,7 +64,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("get", "/readyz"): (OPEN, None),
     ("get", "/metrics"): (OPEN, None),
 }
-UNDESCRIBED = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/", "/console"}  # see tests/console
+UNDESCRIBED = {"/openapi.json", "/", "/console"}  # the console has a matrix of its own
 MADE_UP = {"identifier": "0" * 32, "name": "none", "target": "none", "family": "subquery", "rule": "none"}
 
 
@@ -111,7 +118,7 @@ def test_nobody_is_let_in_without_a_valid_key_or_token(house: House, issuer: Iss
 def test_what_is_no_key_is_refused(house: House, key: str) -> None:
     header = {"Authorization": f"Bearer {key}".encode("latin-1")}
     assert house.call("GET", "/v1/me", key=None, headers=header).status_code == 401
-    for scheme in ("Basic", "bearer", "", "Token"):
+    for scheme in ("Basic", "bearer", "Token"):
         header = {"Authorization": f"{scheme} {house.keys['viewer'] if scheme != 'bearer' else key}".encode("latin-1")}
         assert house.call("GET", "/v1/me", key=None, headers=header).status_code == 401
 
@@ -158,7 +165,7 @@ def ours(house: House) -> dict[str, str]:
 def test_another_tenants_admin_finds_nothing_of_ours(house: House, issuer: Issuer, ours: dict[str, str]) -> None:
     foreign = {"key": house.keys["other admin"], "token": issuer.token(rewriter_role="admin", rewriter_tenant="third")}
     for route in ROUTES:
-        method, path = route
+        path = route[1]
         if "{" not in path or path.startswith("/v1/rules"):
             continue
         values = {**ours, "identifier": ours.get(path.split("/")[2], "")}

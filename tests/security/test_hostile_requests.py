@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from api.limiting import WINDOW
@@ -175,7 +178,7 @@ def test_other_methods_are_refused_and_do_not_grow_the_metrics(house: House) -> 
     for method in ("TRACE", "PROPFIND", f"{HUSH}", "HEAD", "OPTIONS"):
         answer = house.client.request(method, "/v1/rewrites")
         assert answer.status_code == 405
-        assert answer.headers["Allow"]
+        assert answer.headers["Allow"] == "GET, POST"
     assert HUSH not in house.call("GET", "/metrics").text
 
 
@@ -274,7 +277,7 @@ def test_answers_are_data_and_never_a_page(house: House) -> None:
     assert "<script>" not in missing.text
 
 
-def test_a_key_that_asks_too_often_waits(shop_url: str, tmp_path: Any) -> None:
+def test_a_key_that_asks_too_often_waits(shop_url: str, tmp_path: Path) -> None:
     settings = Settings(
         store=f"sqlite:///{tmp_path}/s.sqlite", target=shop_url, admin_key=ADMIN, secret=SECRET, workers=0, rate=5
     )
@@ -324,3 +327,37 @@ def test_a_target_that_does_not_answer_holds_up_nobody_else(house: House, monkey
         assert statuses == [503] * 8
         assert time.monotonic() - started < 14  # one of them waited, and not one after the other
         house.call("DELETE", "/v1/targets/silent")
+
+
+def test_a_store_on_postgres_takes_the_same(postgres_url: str, shop_url: str, tmp_path: Path) -> None:
+    """Postgres keeps no NULs, and columns have lengths: neither is a fault of the store."""
+    name = f"store_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+    settings = Settings(
+        store=postgres_url.replace("/postgres?", f"/{name}?"),
+        target=shop_url,
+        admin_key=ADMIN,
+        secret=SECRET,
+        workers=0,
+        files=tmp_path,
+    )
+    with served(settings, worker=False) as house:
+        for method, path, body in (
+            ("POST", "/v1/api-keys", {"name": "a\0b"}),
+            ("POST", "/v1/feedback", {"target": "default", "events": [{"entry": "\0", "kind": "mismatch"}]}),
+            ("GET", "/v1/rewrites/%00", None),
+            ("GET", "/v1/targets/%00", None),
+            ("GET", "/v1/rewrites?target=%00", None),
+            ("GET", "/v1/rules?target=%00", None),
+            ("DELETE", "/v1/api-keys/%00", None),
+            ("GET", f"/v1/rewrites/{'x' * 3000}", None),
+            ("GET", f"/v1/audit?cursor={cursor(2**63 - 1, 1)}", None),
+            ("GET", f"/v1/rewrites?cursor={cursor(1.5, 'x')}&limit=201", None),
+        ):
+            refused(house.call(method, path, body))
+        huge = {"sql": "SELECT $1", "parameter_sets": [["a\0", 10**400, -0.0, 1e308]]}
+        assert house.call("POST", "/v1/rewrites", huge).status_code == 202
+        assert house.call("GET", f"/v1/audit?cursor={cursor(2**31 - 1)}").status_code == 200
+        assert house.call("GET", "/v1/me", key=f"rk_{'x' * 300}_y").status_code == 401

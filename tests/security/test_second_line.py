@@ -140,7 +140,8 @@ def written(name: str) -> list[str]:
     escaped = "".join(f"\\{ord(letter):04x}" for letter in name)
     return [
         f'"{name}"', f'"{name.upper()}"', name.title(), f"pg_catalog.{name}", f'PG_Catalog."{name}"', f'U&"{escaped}"',
-        f'U&"{escaped.replace(chr(92), "!")}" UESCAPE \'!\'', f"{name}/**/", f"{name}\n--\n", f'"pg_catalog" . "{name}"',
+        f'U&"{escaped.replace(chr(92), "!")}" UESCAPE \'!\'', f"{name}/**/", f"{name}\n--\n",
+        f'"pg_catalog" . "{name}"',
         f"public.{name}", f"{name}\u200b", name.replace("s", "\u017f"), f'"{name}\u0000"', f"{{fn {name}", f"[{name}]",
         f"`{name}`", name.replace("_", "\uff3f"),
     ]  # fmt: skip

@@ -101,7 +101,7 @@ def test_all_rules_are_in_one_list_and_are_found_by_words(store: Store, reposito
         repository.all(origin="nowhere")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_not_approved_by_its_checks_stays_a_draft(repository: Repository, hunter: DuckDB) -> None:
     text = SOUND.text.replace("```sql\n@value IS NOT NULL\n```", "```sql\n@value IS NULL\n```", 1)
     assert text != SOUND.text
@@ -114,7 +114,7 @@ def test_what_is_not_approved_by_its_checks_stays_a_draft(repository: Repository
     assert repository.executable() == ()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_passes_its_checks_is_applied_until_it_is_edited_or_switched_off(
     repository: Repository, hunter: DuckDB
 ) -> None:
