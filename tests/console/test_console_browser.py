@@ -178,6 +178,17 @@ def test_hostile_sql_is_text_everywhere(dba: Watched, service: Client) -> None:
     assert hostile in dba.go(address).inner_text("main")
 
 
+def test_rules_are_found_as_one_types(dba: Watched) -> None:
+    page = dba.go("/rules")
+    whole = len(page.query_selector_all("#rules tbody tr"))
+    page.type("#search", "scalar aggregate", delay=10)
+    page.wait_for_selector(f"#rules [role=status]:not(:has-text('{whole} of'))")
+    names = page.locator("#rules tbody td:first-child").all_inner_texts()
+    assert 0 < len(names) < whole
+    assert "scalar aggregate to join" in names
+    assert page.url.endswith("/rules")  # the page is the same, only its list was replaced
+
+
 def test_it_works_without_a_script_and_keeps_its_theme(browser: Any, service: Client, dba: Watched) -> None:
     page = dba.go("/patterns")
     dark = "getComputedStyle(document.body).backgroundColor"
