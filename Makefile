@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-long soundness fuzz test-duckdb2 check bench bench-logs serve lock clean
+.PHONY: help demo test test-all test-long soundness fuzz test-duckdb2 check bench bench-logs serve screenshots lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-logs: $(STAMP) ## Read generated logs of each format: lines a second and m
 serve: $(STAMP) ## Serve API and console on port 8000 (REWRITER_TARGET names the database; else a small TPC-DS)
 	@if [ -z "$$REWRITER_TARGET" ]; then $(BIN)/python -m tpc load --suite ds --scale 0.1; fi
 	@REWRITER_TARGET="$${REWRITER_TARGET:-embedded:?dbname=tpcds_0_1}" $(BIN)/python -m rewriter serve --port 8000
+
+screenshots: $(STAMP) ## Photograph every page of the console into out/shots (needs Debian's chromium)
+	@$(BIN)/python -m tests.console.shots --out out/shots
 
 # Not learn: torch from the index brings gigabytes for graphics cards, and only training needs it.
 LOCKED := postgres tpc console cluster dev

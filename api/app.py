@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from api import problems
+from api import console, problems
 from api.access import first_key
 from api.context import Service
 from api.description import complete
@@ -61,9 +61,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
+    console.install(app)
 
     complete(app)
-    app.add_middleware(Outer, metrics=lambda scope: scope["app"].state.service.metrics)
+    app.add_middleware(Outer, metrics=lambda _: app.state.service.metrics)
     return app
 
 

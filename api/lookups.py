@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewriter.catalog import Catalog
 from rewriter.clients.values import Key, key_of, keys_of
 from rewriter.engines import connect
 from rewriter.engines.base import Engine
@@ -121,6 +122,10 @@ class Lookups:
         target = self._current(tenant, name)
         with target.lock:
             yield target.engine
+
+    def catalog(self, tenant: str, name: str) -> Catalog:
+        """The target's catalog as last looked at. Raises as ``answer``."""
+        return self._current(tenant, name).seen.catalog
 
     def check(self, tenant: str, name: str) -> Seen:
         """Look at the target anew, whenever it was last looked at. Raises as ``answer``."""

@@ -24,7 +24,7 @@ HEADERS = {
 }
 OURS = "rewriter.headers"
 MAX_BODY = 2 * 1024 * 1024  # bytes
-STREAMED = frozenset({"/v1/batches/upload"})  # whose route counts for itself
+STREAMED = frozenset({"/v1/batches/upload", "/console/logs"})  # whose routes count for themselves
 METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 

@@ -81,7 +81,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RewriterError)
     async def failed(_: Request, error: RewriterError) -> JSONResponse:
-        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        status = status_of(error)
         headers = {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -112,6 +112,11 @@ def _allowed(app: FastAPI, path: str) -> str:
     items = app.openapi()["paths"].items()
     found = {method.upper() for template, item in items if compile_path(template)[0].match(path) for method in item}
     return ", ".join(sorted(found)) or "GET"
+
+
+def status_of(error: RewriterError) -> int:
+    """The HTTP status that says what kind of failure it is."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
 def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:

@@ -14,6 +14,8 @@ from rewriter.cli_support import fail_softly, talk
 from rewriter.service.worker import run_worker
 from rewriter.settings import Settings
 
+FAREWELL = 5  # seconds for answers under way: somebody who follows a job would else keep the service from stopping
+
 
 def serve_command(
     host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
@@ -29,8 +31,16 @@ def serve_command(
         Settings.load()  # a mistake is told before anything is started
         import uvicorn  # only here: no other command needs it
 
-        talk.print(f"rewriter listens on [bold]http://{escape(host)}:{port}[/]", highlight=False)
-        uvicorn.run("api.app:create_app", factory=True, host=host, port=port, log_level="warning", access_log=False)
+        talk.print(f"rewriter listens on [bold]http://{escape(host)}:{port}[/], console at /console/", highlight=False)
+        uvicorn.run(
+            "api.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=FAREWELL,
+        )
 
 
 def worker_command(

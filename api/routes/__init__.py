@@ -1,9 +1,23 @@
 """The routes by noun."""
 
-from api.routes import batches, health, keys, lookup, rewrites, rules, snapshots, targets, verifications
+from api.routes import (
+    batches,
+    health,
+    keys,
+    lookup,
+    overview,
+    reviews,
+    rewrites,
+    rules,
+    snapshots,
+    targets,
+    verifications,
+)
 
 ROUTERS = (
+    overview.router,
     rewrites.router,
+    reviews.router,
     verifications.router,
     batches.router,
     targets.router,

@@ -9,6 +9,7 @@ from api.access import Admin, Caller, Operator, Viewer
 from api.context import Service, TheService
 from api.problems import ANSWERS
 from api.wire import TargetView, target_view
+from rewriter.catalog import Catalog, Table
 from rewriter.errors import NotFound
 from rewriter.service.orders import Name
 from rewriter.service.targets import registered
@@ -92,6 +93,19 @@ def check_target(name: str, service: TheService, caller: Operator) -> TargetView
     """Connect, read the catalog, and take back evidence that rested on another one."""
     service.lookups.check(caller.tenant, name)
     return target_view(_found(service, caller, name))
+
+
+@router.get("/{name}/catalog")
+def read_catalog(name: str, service: TheService, caller: Viewer) -> dict[str, list[str]]:
+    """The target's tables and views with their columns, as a query would name them: for completion."""
+    catalog = service.lookups.catalog(caller.tenant, name)
+    return {_called(table, catalog): [column.name for column in table.columns] for table in catalog.tables}
+
+
+def _called(table: Table, catalog: Catalog) -> str:
+    """Without its schema where the search path finds it."""
+    plain = catalog.find(table.name, None)
+    return table.name if plain is table or not table.schema else f"{table.schema}.{table.name}"
 
 
 def _found(service: Service, caller: Caller, name: str) -> TargetRecord:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.access import Operator, Viewer
@@ -12,6 +14,7 @@ from api.submitting import IdempotencyHeader, PreferHeader, check_statements, en
 from api.wire import JobView, job_view
 from rewriter.errors import NotFound, UsageError
 from rewriter.service.orders import VerificationOrder
+from rewriter.store.jobs import Filter
 
 router = APIRouter(prefix="/v1/verifications", tags=["verifications"], responses=ANSWERS)
 
@@ -50,6 +53,14 @@ async def create_verification(
     response.status_code = 200 if job.ended else 202
     response.headers.update(headers_of(job, "verifications", seconds))
     return job_view(job)
+
+
+@router.get("")
+def list_verifications(
+    service: TheService, caller: Viewer, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> list[JobView]:
+    """The latest verifications, newest first."""
+    return [job_view(job) for job in service.store.jobs(caller.tenant).listed(Filter(KIND, limit=limit))]
 
 
 @router.get("/{identifier}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rewriter.records import Plan, Report, Verdict
-from rewriter.report.html import to_html, to_html_index
+from rewriter.report.html import stored_to_html, to_html, to_html_index
 from rewriter.report.markdown import to_markdown
 from rewriter.report.model import ReportModel, model, plan_model, verdict_model
 from rewriter.report.terminal import print_terminal
@@ -14,6 +14,7 @@ __all__ = [
     "json_schema",
     "plan_to_json",
     "print_terminal",
+    "stored_to_html",
     "to_html",
     "to_html_index",
     "to_json",

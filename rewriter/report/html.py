@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from rewriter.records import Measurement, Plan, Report
-from rewriter.report.model import ReportModel, model
+from rewriter.records import Report
+from rewriter.report.model import PlanModel, ReportModel, model
 from rewriter.report.text import (
     MEANING,
     facts,
@@ -22,6 +22,7 @@ from rewriter.report.text import (
     scope,
     set_rows,
     sql_diff,
+    timed,
     varied,
     visible,
     why,
@@ -92,27 +93,31 @@ class _Entry:
 
 def to_html(report: Report) -> str:
     """One report as a complete page."""
+    return stored_to_html(model(report))
+
+
+def stored_to_html(report: ReportModel) -> str:
+    """The same from a report's stored form."""
     return _environment.get_template("report.html").render(title=headline(report), report=_view(report))
 
 
 def to_html_index(reports: Sequence[tuple[str, Report]], title: str = "Rewritten queries") -> str:
     """Several named reports in one page: a table in front, a section for each."""
-    entries = [_Entry(name, _view(report)) for name, report in reports]
+    entries = [_Entry(name, _view(model(report))) for name, report in reports]
     faster = sum(1 for _, report in reports if report.decision.chosen is not None)
     summary = f"{count(len(reports), 'query', 'queries')}, {faster} made faster"
     return _environment.get_template("index.html").render(title=title, summary=summary, entries=entries)
 
 
-def _view(report: Report) -> _View:
-    decision = report.decision
+def _view(report: ReportModel) -> _View:
     times = {entry.label: entry for entry in report.measurements}
-    gain = decision.speedup
+    gain = report.speedup
     plans = (("Original", report.original_plan), ("Rewrite", report.chosen_plan))
     return _View(
-        model=model(report),
+        model=report,
         headline=headline(report),
-        original=_time(times.get("original")),
-        chosen=_time(times.get(decision.chosen.id)) if decision.chosen else "",
+        original=timed(times.get("original")),
+        chosen=timed(times.get(report.chosen.id)) if report.chosen else "",
         ratio=ratio(gain.ratio, at_least=gain.at_least) if gain else "-",
         interval=interval(gain) if gain else "",
         diff=sql_diff(report),
@@ -125,26 +130,17 @@ def _view(report: Report) -> _View:
     )
 
 
-def _time(entry: Measurement | None) -> str:
-    if entry is None:
-        return "-"
-    if entry.stopped_after is not None:
-        return f"> {duration(entry.stopped_after)}"
-    return duration(entry.median)
-
-
-def _node(plan: Plan) -> _Node:
+def _node(plan: PlanModel) -> _Node:
     return _Node(plan.operator, facts(plan), [_node(child) for child in plan.children])
 
 
-def _bars(report: Report) -> list[_Bar]:
+def _bars(report: ReportModel) -> list[_Bar]:
     """Original and candidates on one linear scale, so that lengths compare as times do."""
     longest = max(
         (value for entry in report.measurements for value in (*entry.seconds, entry.stopped_after or 0.0)), default=0.0
     )
     if longest <= 0:
         return []
-    chosen = report.decision.chosen
 
     def percent(seconds: float) -> float:
         return round(seconds / longest * 100.0, 2)
@@ -152,7 +148,7 @@ def _bars(report: Report) -> list[_Bar]:
     return [
         _Bar(
             label=entry.label,
-            chosen=chosen is not None and entry.label == chosen.id,
+            chosen=report.chosen is not None and entry.label == report.chosen.id,
             width=percent(entry.stopped_after or entry.median or 0.0),
             dots=tuple(percent(seconds) for seconds in entry.seconds),
             text=note(entry) or duration(entry.median),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from rewriter.records import Loser, Measurement, Report
+from rewriter.report.model import model
 from rewriter.report.text import (
     evidence,
     headline,
@@ -23,8 +24,8 @@ from rewriter.report.units import duration
 
 def to_markdown(report: Report) -> str:
     """The whole report as one Markdown document."""
-    decision = report.decision
-    lines = [f"# {inline(headline(report))}", "", f"Engine: {inline(report.engine)}. {inline(decision.reason)}."]
+    decision, shown = report.decision, model(report)
+    lines = [f"# {inline(headline(shown))}", "", f"Engine: {inline(report.engine)}. {inline(decision.reason)}."]
     if decision.speedup is not None:
         lines.append(f"Speedup: {interval(decision.speedup)}.")
     lines.append("")
@@ -38,7 +39,7 @@ def to_markdown(report: Report) -> str:
             f"- {inline(evidence(report.verdict))}",
             f"- method: {inline(report.verdict.method)}",
         ]
-        holds = scope(report)
+        holds = scope(shown)
         if holds is not None:
             lines.append(f"- parameters: {holds}")
         blind = unnoticed(report.verdict)
@@ -64,7 +65,7 @@ def to_markdown(report: Report) -> str:
         lines += ["## Timings", "", "| what | median | runs | note |", "|---|---:|---:|---|"]
         lines += [_timing(entry) for entry in report.measurements]
         lines.append("")
-    rows = set_rows(report)
+    rows = set_rows(shown)
     if rows:
         lines += [
             "## By parameters",
@@ -74,7 +75,7 @@ def to_markdown(report: Report) -> str:
         ]
         lines += [f"| {' | '.join(map(inline, row))} |" for row in rows]
         lines.append("")
-    others = varied(report)
+    others = varied(shown)
     if others is not None:
         lines += ["## With other constants", "", f"{inline(others)}.", ""]
     if decision.losers:

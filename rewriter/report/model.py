@@ -152,6 +152,9 @@ class ReportModel(_Model):
     engine: str
     dialect: str
     original: str = Field(description="the statement as given")
+    qualified: str = Field(
+        default="", description="the original laid out like the candidates: names qualified, stars and views expanded"
+    )
     group_key: str
     rewrite_key: str
     nondeterminism: list[str]
@@ -189,6 +192,7 @@ def model(report: Report) -> ReportModel:
         engine=report.engine,
         dialect=report.query.dialect,
         original=report.query.text,
+        qualified=report.query.sql(pretty=True),
         group_key=report.query.group_key,
         rewrite_key=report.query.rewrite_key,
         nondeterminism=list(report.query.nondeterminism),

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rewriter.records import Report, Step
+from rewriter.report.model import model
 from rewriter.report.text import evidence, headline, interval, note, scope, set_rows, unnoticed, varied, visible
 from rewriter.report.units import count, duration
 
@@ -18,9 +19,9 @@ SHOWN_LOSERS = 12
 
 def print_terminal(report: Report, console: Console, *, trace: bool = False) -> None:
     """Print the report on ``console``; with ``trace`` what every step changed, and the verdict on it."""
-    decision = report.decision
+    decision, shown = report.decision, model(report)
     chosen = decision.chosen
-    console.print(_text(headline(report), "bold green" if chosen else "bold"), soft_wrap=True)
+    console.print(_text(headline(shown), "bold green" if chosen else "bold"), soft_wrap=True)
     if decision.speedup is not None:
         console.print(_text(f"Speedup: {interval(decision.speedup)}", "dim"), soft_wrap=True)
     console.print()
@@ -37,7 +38,7 @@ def print_terminal(report: Report, console: Console, *, trace: bool = False) -> 
                 _print_step(before, step, console)
     if report.verdict is not None:
         console.print(_text(f"Evidence: {evidence(report.verdict)}"), soft_wrap=True)
-        holds = scope(report)
+        holds = scope(shown)
         if holds is not None:
             console.print(_text(f"Parameters: {holds}"), soft_wrap=True)
         blind = unnoticed(report.verdict)
@@ -49,12 +50,12 @@ def print_terminal(report: Report, console: Console, *, trace: bool = False) -> 
             console.print(_text(f"Assumes: {assumption}"), soft_wrap=True)
         for number, told in enumerate(report.verdict.proof, start=1):
             console.print(_text(f"Proof {number}. {told}", "dim"), soft_wrap=True)
-    others = varied(report)
+    others = varied(shown)
     if others is not None:
         console.print(_text(f"With other constants: {others}"), soft_wrap=True)
     if report.measurements:
         console.print(_timings(report))
-    rows = set_rows(report)
+    rows = set_rows(shown)
     if rows:
         table = Table("parameters", "original", "chosen", "ratio", "note", title="By parameters", title_justify="left")
         for row in rows:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 
 from rewriter.errors import RuleFileError
-from rewriter.records import Measurement, Plan, Report, Speedup, Verdict, VerdictKind
-from rewriter.report.model import set_model
+from rewriter.records import Measurement, Plan, Speedup, Verdict, VerdictKind
+from rewriter.report.model import MeasurementModel, PlanModel, ReportModel, SpeedupModel, VerdictModel
 from rewriter.report.units import count, duration, ratio
 from rewriter.statistics import CONFIDENCE
 from rules.discovery import discover
@@ -49,19 +49,24 @@ def visible(text: str) -> str:
     return text.translate(_invisible())
 
 
-def headline(report: Report) -> str:
+def headline(report: ReportModel) -> str:
     """One line: the gain and how equivalence is known, or why the original is kept."""
-    decision = report.decision
-    if decision.chosen is None:
-        return decision.reason[:1].upper() + decision.reason[1:]
-    gain = decision.speedup
-    faster = f"{ratio(gain.ratio)} faster" if gain else "Rewritten"
-    if gain is not None and gain.at_least:
-        faster = f"At least {ratio(gain.ratio)} faster (the original was stopped at its limit)"
+    if report.chosen is None:
+        return report.reason[:1].upper() + report.reason[1:]
+    faster = faster_by(report.speedup)
     return f"{faster}, {evidence(report.verdict)}" if report.verdict else faster
 
 
-def evidence(verdict: Verdict) -> str:
+def faster_by(gain: SpeedupModel | None) -> str:
+    """The gain alone."""
+    if gain is None:
+        return "Rewritten"
+    if gain.at_least:
+        return f"At least {ratio(gain.ratio)} faster (the original was stopped at its limit)"
+    return f"{ratio(gain.ratio)} faster"
+
+
+def evidence(verdict: Verdict | VerdictModel) -> str:
     """How equivalence is known, in a few words."""
     adequacy = verdict.adequacy
     if verdict.kind in (VerdictKind.TESTED, VerdictKind.BOUNDED) and adequacy is not None:
@@ -71,10 +76,10 @@ def evidence(verdict: Verdict) -> str:
         if adequacy.mutants:
             text += f" that kill {(adequacy.killed or 0) / adequacy.mutants:.0%} of {count(adequacy.mutants, 'mutant')}"
         return text
-    return f"{verdict.kind.value}: {verdict.reason}"
+    return f"{verdict.kind!s}: {verdict.reason}"
 
 
-def unnoticed(verdict: Verdict) -> str | None:
+def unnoticed(verdict: Verdict | VerdictModel) -> str | None:
     """The faults that the tests would not have noticed, in one sentence; None when there are none."""
     alive = verdict.adequacy.alive if verdict.adequacy is not None else ()
     if not alive:
@@ -83,7 +88,7 @@ def unnoticed(verdict: Verdict) -> str | None:
     return f"faults that these databases would not show, if they are any: {'; '.join(alive[:ALIVE_SHOWN])}{more}"
 
 
-def interval(gain: Speedup) -> str:
+def interval(gain: Speedup | SpeedupModel) -> str:
     """How sure the speedup is, in a few words."""
     if gain.at_least:
         return f"at least {ratio(gain.low)} with {CONFIDENCE:.0%} confidence"
@@ -103,31 +108,31 @@ def _reasons() -> dict[str, str]:
         return {}  # a broken document is the rule search's to tell; it must not cost a finished report
 
 
-def scope(report: Report) -> str | None:
+def scope(report: ReportModel) -> str | None:
     """For which values of its parameters a rewrite is known to be right; None where that is no question."""
-    verdict = report.verdict
-    if verdict is None or not report.query.parameters:
+    if report.holds_for is None or not report.parameters:
         return None
-    if verdict.observed is None:
+    if report.holds_for == "all":
         return "holds for all values of the parameters"
-    given = f" and {count(len(verdict.observed), 'given set')}" if verdict.observed else ""
+    sets = report.parameter_sets
+    given = f" and {count(len(sets), 'given set')}" if sets else ""
     return f"tested with generated values of the parameters{given}; not known for all values"
 
 
-def varied(report: Report) -> str | None:
+def varied(report: ReportModel) -> str | None:
     """How the rewrite does with other constants, in one sentence; None where nobody looked."""
     found = report.robustness
-    worst = found.worst if found is not None else None
-    if found is None or worst is None or found.share_not_slower is None:
+    if found is None or not found.corners or found.share_not_slower is None:
         return None
+    worst = min(found.corners, key=lambda corner: corner.ratio)
     where = ", ".join(f"{name} {level}" for name, level in worst.levels.items())
     how = "measured" if found.how == "measured" else "by the engine's estimates"
     text = f"not slower at {found.share_not_slower:.0%} of {count(len(found.corners), 'corner')} of its selectivities"
     left = f"; {found.reason}" if found.reason else ""
-    return f"{text}, at worst {ratio(worst.gain.ratio)} ({where}), {how}{left}"
+    return f"{text}, at worst {ratio(worst.ratio)} ({where}), {how}{left}"
 
 
-def set_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
+def set_rows(report: ReportModel) -> list[tuple[str, str, str, str, str]]:
     """(set, original, chosen, ratio, note) for each set of parameter values, where there are several."""
     if len(report.sets) < 2:
         return []
@@ -139,25 +144,32 @@ def set_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
             ratio(one.ratio, at_least=one.at_least),
             ("slower; " if one.slower else "") + (f"{ratio(one.low)} to {ratio(one.high)}" if one.low else ""),
         )
-        for one in (set_model(found, report.decision.chosen) for found in report.sets)
+        for one in report.sets
     ]
 
 
-def note(entry: Measurement) -> str:
+def note(entry: Measurement | MeasurementModel) -> str:
     """Why an entrant of a race has no or few timings."""
     if entry.error:
         return entry.error
     return f"stopped after {duration(entry.stopped_after)}" if entry.stopped_after else ""
 
 
-def sql_diff(report: Report) -> list[tuple[str, str]]:
+def timed(entry: MeasurementModel | None) -> str:
+    """An entrant's median; of one that was stopped, more than its limit."""
+    if entry is None:
+        return "-"
+    return f"> {duration(entry.stopped_after)}" if entry.stopped_after is not None else duration(entry.median)
+
+
+def sql_diff(report: ReportModel) -> list[tuple[str, str]]:
     """(mark, line) of the difference between the original and the chosen text, both laid out alike.
 
     ``mark`` is `` ``, ``-`` or ``+``. Both sides are the qualified trees, so that spelling does not count as a change.
     """
-    if report.decision.chosen is None:
+    if report.chosen is None:
         return []
-    return line_diff(report.query.sql(pretty=True).splitlines(), report.decision.chosen.sql.splitlines())
+    return line_diff((report.qualified or report.original).splitlines(), report.chosen.sql.splitlines())
 
 
 def line_diff(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, str]]:
@@ -176,7 +188,7 @@ def line_diff(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, st
     return lines
 
 
-def facts(plan: Plan) -> list[str]:
+def facts(plan: Plan | PlanModel) -> list[str]:
     """What is known of one node of a plan besides its operator."""
     known = [f"{name}: {value}" for name, value in plan.detail.items()]
     if plan.rows is not None:

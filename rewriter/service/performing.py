@@ -40,7 +40,7 @@ from rewriter.store.access import note
 from rewriter.store.jobs import JobRecord, NewJob
 from rewriter.store.reviews import settle
 from rewriter.store.service_tables import Review
-from rewriter.verify import Verifier
+from rewriter.verify import RUNGS, Verifier
 
 REWRITE, VERIFICATION, BATCH = "rewrite", "verification", "batch"
 MANY = 1_000_000.0  # runs in the log beyond which nothing is known better
@@ -114,7 +114,12 @@ class Performer:
             original, candidate = parse(order.original, catalog), parse(order.candidate, catalog)
             progress(Event("verify", "looking for a proof and for a difference"))
             judge = engine if engine.capabilities.runs else None
-            verdict = Verifier(original, hunter, judge).certify(candidate.tree, seconds=order.seconds)
+
+            def climbing(rung: str) -> None:
+                progress(Event(rung, f"rung {RUNGS.index(rung) + 1} of {len(RUNGS)}", RUNGS.index(rung), len(RUNGS)))
+
+            verifier = Verifier(original, hunter, judge, rung=climbing)
+            verdict = verifier.certify(candidate.tree, seconds=order.seconds)
         body = verdict_to_json(verdict)
         return lambda _: {"result": body}
 

@@ -92,11 +92,13 @@ class Access:
         with self.sessions() as session:
             note(session, tenant, actor, action, what, detail)
 
-    def audit(self, tenant: str, before: int | None, limit: int) -> list[AuditRecord]:
-        """The latest lines, newest first; those with an id below ``before``."""
+    def audit(self, tenant: str, before: int | None, limit: int, *, about: str | None = None) -> list[AuditRecord]:
+        """The latest lines, newest first; those with an id below ``before``, about one object where that is given."""
         query = select(AuditEntry).where(AuditEntry.tenant == tenant)
         if before is not None:
             query = query.where(AuditEntry.id < before)
+        if about is not None:
+            query = query.where(AuditEntry.object == about)
         with self.sessions() as session:
             rows = session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit))
             return [AuditRecord(row.id, row.at, row.actor, row.action, row.object, dict(row.detail)) for row in rows]

@@ -170,6 +170,12 @@ class Jobs:
             row = session.scalar(select(Job).where(Job.tenant == self.tenant, Job.id == identifier))
             return None if row is None else _record(row)
 
+    def of(self, identifiers: Sequence[str]) -> dict[str, JobRecord]:
+        """By id, those that there are."""
+        query = select(Job).where(Job.tenant == self.tenant, Job.id.in_(identifiers))
+        with self.sessions() as session:
+            return {row.id: _record(row) for row in session.scalars(query)}
+
     def latest(self, kind: str, target: str, request_hash: str) -> JobRecord | None:
         """The newest job for the same request that has ended well or is still on its way."""
         query = select(Job).where(

@@ -80,6 +80,14 @@ class Reviews:
         with self.sessions() as session:
             return [_record(row) for row in session.scalars(query.limit(limit))]
 
+    def sums(self) -> list[tuple[str, str, str, int, float]]:
+        """(state, mode, currency, rewrites, seconds that they save a day as far as that is known)."""
+        columns = Review.state, Review.mode, Review.currency
+        query = select(*columns, func.count(), func.sum(Review.saved_per_day)).where(Review.tenant == self.tenant)
+        with self.sessions() as session:
+            rows = session.execute(query.group_by(*columns).order_by(*columns))
+            return [(state, mode, now, int(number), float(saved or 0.0)) for state, mode, now, number, saved in rows]
+
     def approved(self, target: str) -> list[tuple[ReviewRecord, Mapping[str, Any]]]:
         """What applications may use, each with its stored report."""
         query = (

@@ -7,7 +7,7 @@ databases). Each is a module of its own; a stronger rung between them and the ve
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -25,6 +25,7 @@ SCREEN_SECONDS = 2.0
 PROOF_SECONDS = 5.0  # what a proof may take at most; it has half of a certificate's time, and this much at least:
 LEAST_PROOF_SECONDS = 2.0
 SEARCH_SECONDS = 3.0  # what the search of all small databases may take at most; a quarter of a certificate's time
+RUNGS = ("screening", "proof", "search", "tests")  # in the order that a certificate climbs them
 LEAST_BOUND = 2  # rows a table below which such a search says less than tests
 
 
@@ -37,7 +38,8 @@ class Verifier:
     ``Verdict.confirmed_on`` says so. ``by_position``: columns are compared by position and value only, without regard
     to names and declared types (for pairs from benchmarks). Without ``proofs`` there is the rung ``tested`` alone, to
     hold proofs against it. ``given``: sets of values for the query's parameters, by label, that a candidate is tested
-    with besides ``choices`` generated ones. The same seed gives the same databases.
+    with besides ``choices`` generated ones. The same seed gives the same databases. ``rung`` is told which of RUNGS a
+    certificate is about to climb.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Verifier:
         proofs: bool = True,
         given: Mapping[str, Row] | None = None,
         choices: int = CHOICES,
+        rung: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.original = original
+        self.rung = rung
         self.given = given or {}
         self.proofs = proofs
         self.seed = seed
@@ -84,12 +88,14 @@ class Verifier:
     def _proved(self, candidate: exp.Query, seconds: float) -> Verdict | None:
         """The verdict of the rung ``algebra``; None when it finds no proof. What is proved has to pass the screening,
         and run on the judge, all the same: a proof says nothing of column names and types."""
+        self.rung("screening")
         screened = self._tested(candidate, None, judged=True)
         if screened.kind is VerdictKind.REFUTED:
             return screened
         if not screened.confirmed_on:
             return None  # it did not run
         original = self.original
+        self.rung("proof")
         found = proof(
             original.stated, candidate, original.catalog, min(PROOF_SECONDS, max(LEAST_PROOF_SECONDS, seconds / 2))
         )
@@ -111,12 +117,14 @@ class Verifier:
         if not self.proofs:
             return self._tested(candidate, seconds)
         original = self.original
+        self.rung("search")
         found = search(original.stated, candidate, original.catalog, min(SEARCH_SECONDS, seconds / 4))
         if found.databases and not original.parameters:
             (_, tester), *_ = self._testers
             refuted = tester.replay(candidate, found.databases, time.monotonic() + SCREEN_SECONDS)
             if refuted is not None and refuted.kind is VerdictKind.REFUTED:
                 return replace(refuted, method="bounded")
+        self.rung("tests")
         verdict = self._tested(candidate, seconds)
         # What the search says is no less when no generated database made the original return a row.
         quiet = verdict.adequacy is not None and verdict.adequacy.databases > 0 and verdict.adequacy.non_empty == 0

@@ -1,0 +1,1 @@
+"""What pages show, as plain records: made from stored reports and jobs, without a template and without a request."""
