@@ -107,16 +107,16 @@ def install(app: FastAPI) -> None:
         return problem(error.status_code, code, str(error.detail), "", headers)
 
 
-def status_of(error: RewriterError) -> int:
-    """The HTTP status that says what kind of failure it is."""
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
 def _allowed(app: FastAPI, path: str) -> str:
     """The methods of all routes of a path (the router tells those of the first only)."""
     items = app.openapi()["paths"].items()
     found = {method.upper() for template, item in items if compile_path(template)[0].match(path) for method in item}
     return ", ".join(sorted(found)) or "GET"
+
+
+def status_of(error: RewriterError) -> int:
+    """The HTTP status that says what kind of failure it is."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
 def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Mapping
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.schema import MappingSchema
 
 from rewriter.catalog import Catalog, Table
 from rewriter.engines.inline import base_tables, literal, with_grouped_dependents
@@ -91,4 +96,23 @@ def query_text(query: exp.Query, catalog: Catalog) -> tuple[str, tuple[Table, ..
         node.set("this", exp.to_identifier(name, quoted=True))
         node.set("db", None)
         node.set("catalog", None)
+    if catalog.dialect != "duckdb" and copy.find(exp.Div) is not None:
+        _divide_whole(copy, used)
     return copy.sql(dialect="duckdb"), tuple(used.values())
+
+
+def _divide_whole(query: exp.Query, used: Mapping[str, Table]) -> None:
+    """Postgres divides whole numbers to whole numbers; DuckDB has another operator for that."""
+    columns = {
+        name: {column.name: duckdb_type(column.type) for column in table.columns} for name, table in used.items()
+    }
+    schema = MappingSchema(dialect="duckdb", normalize=False)
+    for name, types in columns.items():
+        table = exp.Table(this=exp.to_identifier(name[1:-1].replace('""', '"'), quoted=True))
+        schema.add_table(table, types, normalize=False, match_depth=False)
+    with contextlib.suppress(SqlglotError):  # a type that it does not know: then as before
+        annotate_types(query, schema=schema, dialect="postgres")
+    for node in list(query.find_all(exp.Div)):
+        if all(side.is_type(*exp.DataType.INTEGER_TYPES) for side in (node.this, node.expression)):
+            # Not by way of doubles, as sqlglot would have it: those do not hold all whole numbers.
+            node.replace(exp.IntDiv(this=node.this, expression=node.expression))
