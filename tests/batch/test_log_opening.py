@@ -18,6 +18,11 @@ from rewriter.batch.logs import Entry, LogReader, Position, Reason, gather, open
 from rewriter.batch.logs.entries import MAX_RECORD
 from rewriter.errors import InputError
 
+if sys.version_info >= (3, 14):
+    from compression.zstd import compress as zstd_compress
+else:
+    from backports.zstd import compress as zstd_compress
+
 LINE = "2026-11-21 11:31:12.030 UTC [7] LOG:  duration: 1 ms  statement: select {}\n"
 TEXT = "".join(LINE.format(number) for number in range(30))
 
@@ -26,7 +31,7 @@ def statements(entries: list[Entry]) -> list[str]:
     return [entry.statement for entry in entries]
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd_compress])
 def test_compression_is_told_from_content(pack: object, tmp_path: Path) -> None:
     packed = pack(TEXT.encode())  # type: ignore[operator]
     path = tmp_path / "log"
@@ -50,13 +55,6 @@ def test_zip_archives_hold_several_logs(tmp_path: Path) -> None:
     assert list(reader.tally.damaged) == [f"{path}:c.png"]
     with pytest.raises(InputError, match="cannot be read from a pipe"):
         list(LogReader().read_stream(io.BytesIO(path.read_bytes())))
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python can unpack Zstandard from 3.14 on")
-def test_zstandard_is_refused_with_advice() -> None:
-    with pytest.raises(InputError, match="Zstandard") as caught:
-        list(LogReader().read_stream(io.BytesIO(b"(\xb5/\xfd....")))
-    assert "zstd" in caught.value.hint
 
 
 def test_folders_are_walked_and_strange_files_noted(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import importlib
 import io
 import lzma
 import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,17 @@ from typing import IO, BinaryIO, cast
 
 from rewriter.errors import InputError
 
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdError, ZstdFile
+else:
+    from backports.zstd import ZstdError, ZstdFile
+
 HEAD = 256 * 1024  # bytes that detection looks at
 _BUFFER = 1 << 18
 _MOST_EXPANSION = 500  # real logs reach 100; what expands further is a bomb
 _FREE_BYTES = 256 * 1024 * 1024
 
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ZstdError)
 """What reading a damaged archive raises, or one that cannot be unpacked here."""
 
 
@@ -142,13 +147,7 @@ def _unpack(name: str, kind: str, packed: BinaryIO, file: BinaryIO | None) -> Bi
     elif kind == "xz":
         content = cast(BinaryIO, lzma.LZMAFile(packed))  # noqa: SIM115  # closed with the file below it
     else:
-        try:
-            content = cast(BinaryIO, importlib.import_module("compression.zstd").ZstdFile(packed))
-        except ImportError:
-            raise InputError(
-                f"{name} is compressed with Zstandard, which this Python cannot unpack",
-                hint="unpack it with `zstd -d` first, or pipe `zstd -dc` in; Python 3.14 and later can",
-            ) from None
+        content = cast(BinaryIO, ZstdFile(packed))
     return cast(BinaryIO, io.BufferedReader(_Guarded(content, file, _Spent()), _BUFFER))
 
 
