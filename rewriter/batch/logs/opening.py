@@ -99,7 +99,7 @@ def unpacked(name: str, stream: BinaryIO) -> BinaryIO:
     kind = _kind(head)
     if kind == "zip":
         raise InputError(f"{name} is a zip archive, which cannot be read from a pipe", hint="pass it as a file")
-    return _unpack(name, kind, joined, None) if kind else joined
+    return _unpack(kind, joined, None) if kind else joined
 
 
 def skip_bytes(stream: BinaryIO, count: int) -> None:
@@ -111,7 +111,7 @@ def skip_bytes(stream: BinaryIO, count: int) -> None:
 def _contents(name: str, file: io.BufferedReader) -> Iterator[tuple[str, BinaryIO]]:
     kind = _kind(file.peek(8)[:8])
     if kind != "zip":
-        yield name, _unpack(name, kind, cast(BinaryIO, file), file) if kind else cast(BinaryIO, file)
+        yield name, _unpack(kind, cast(BinaryIO, file), file) if kind else cast(BinaryIO, file)
         return
     try:
         archive = zipfile.ZipFile(file)
@@ -139,7 +139,7 @@ def _kind(head: bytes) -> str:
     return next((kind for start, kind in magic.items() if head.startswith(start)), "")
 
 
-def _unpack(name: str, kind: str, packed: BinaryIO, file: BinaryIO | None) -> BinaryIO:
+def _unpack(kind: str, packed: BinaryIO, file: BinaryIO | None) -> BinaryIO:
     if kind == "gz":
         content = cast(BinaryIO, gzip.GzipFile(fileobj=packed))
     elif kind == "bz2":
