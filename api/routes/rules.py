@@ -129,7 +129,7 @@ def read_rule(family: str, rule: str, service: TheService, caller: Viewer) -> Ru
 @router.put("/rules/{family}/{rule}")
 def edit_rule(family: str, rule: str, body: Edit, service: TheService, caller: Operator) -> RuleText:
     """Put another text in the place of a rule of one's own; it is a draft from then on."""
-    repository, name = _own(service, caller, family, rule)
+    repository, name = own_rule(service, caller, family, rule)
     repository.edit(name, body.document, by=caller.actor)
     service.store.access().note(caller.tenant, caller.actor, "rule.edit", name)
     return _text(repository, name)
@@ -146,7 +146,7 @@ def check_rule(
 ) -> JobView:
     """Have everything checked that has to hold of a rule of one's own: its examples, that they are equivalent, that it
     leaves alone what it must, and its uses on generated schemas. Takes minutes."""
-    _, name = _own(service, caller, family, rule)
+    _, name = own_rule(service, caller, family, rule)
     order = RuleOrder(name=name, approve=approve)
     job, _ = submit(service, caller, KIND, None, order, None, fresh=True)
     response.headers["Location"] = f"/v1/rule-checks/{job.id}"
@@ -165,7 +165,7 @@ def read_rule_check(identifier: str, service: TheService, caller: Viewer) -> Job
 @router.put("/rules/{family}/{rule}/status")
 def decide_rule(family: str, rule: str, body: Verdict, service: TheService, caller: Operator) -> RuleText:
     """Reject a rule of one's own, or retire it: it is no longer applied."""
-    repository, name = _own(service, caller, family, rule)
+    repository, name = own_rule(service, caller, family, rule)
     decide = repository.reject if body.status == "rejected" else repository.retire
     decide(name, body.reason, by=caller.actor)
     detail = {"status": body.status, "reason": body.reason}
@@ -187,7 +187,7 @@ def _repository(service: Service, caller: Caller) -> Repository:
     return Repository(service.store, caller.tenant)
 
 
-def _own(service: Service, caller: Caller, family: str, rule: str) -> tuple[Repository, str]:
+def own_rule(service: Service, caller: Caller, family: str, rule: str) -> tuple[Repository, str]:
     """Raises NotFound, and UsageError for a rule of the catalogue, which is changed in its file."""
     repository, name = _repository(service, caller), f"{family}/{rule}"
     known = _found(repository, name)

@@ -31,6 +31,7 @@ PLAIN = {
     "logs": "/logs",
     "rules": "/rules",
     "rule": "/rules/subquery/scalar_aggregate_to_join",
+    "rule_editor": "/rules/new",
     "targets": "/targets",
     "keys": "/keys",
     "model": "/model",

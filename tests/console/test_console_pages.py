@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 import http.client
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 from api.console import POLICY
 from api.console.assets import FOREVER, STATIC, address
 from rewriter.report.model import ReportModel
+from rewriter.store.jobs import Filter
 from tests.console.conftest import ADMIN, Browser, Console
 from tests.examples import HOSTILE
 
@@ -38,6 +40,7 @@ PAGES = [
     "/console/rules",
     "/console/rules?search=no-such-rule",
     "/console/rules/subquery/scalar_aggregate_to_join",
+    "/console/rules/new",
     "/console/targets",
     "/console/keys",
     "/console/model",
@@ -227,6 +230,33 @@ def test_a_rule_is_found_by_its_words_and_switched_for_a_target(console: Console
     for on in ("false", "true"):
         assert operator.post(f"/console/rules/{name}/switch", {"target": "default", "on": on}).status == 303
         assert (name in console.store.targets("default").rules_off("default")) == (on == "false")
+
+
+def test_a_rule_of_ones_own_is_written_checked_and_put_away(console: Console) -> None:
+    operator = console.browser("operator")
+    start = html.unescape(operator.get("/console/rules/new").text)
+    document = re.search(r"<textarea[^>]*>(.*?)</textarea>", start, re.DOTALL)
+    assert document is not None
+    text = document[1].replace("\n", "\r\n")  # as a browser sends it
+    said = operator.post("/console/rules/form", {"text": "no document"}).text
+    assert "bad" in said
+    assert "has the form of a rule" in operator.post("/console/rules/form", {"text": text}).text
+    assert operator.post("/console/rules/new", {"name": "own/mine", "text": "no document"}).status == 422
+    assert operator.post("/console/rules/new", {"name": "No name", "text": text}).status == 422
+    assert operator.post("/console/rules/new", {"name": "own/mine", "text": text}).status == 303
+    edit = operator.get("/console/rules/own/mine/edit").text
+    assert "draft" in edit
+    assert "not been checked yet" in edit
+    assert operator.post("/console/rules/own/mine/edit", {"text": text, "then": "check"}).status == 303
+    (job,) = console.store.jobs("default").listed(Filter("rule"))
+    assert job.request == {"name": "own/mine", "approve": False}
+    waiting = operator.get("/console/rules/own/mine/check").text
+    assert "hx-get" in waiting
+    console.store.jobs("default").cancel(job.id)
+    assert "hx-get" not in operator.get("/console/rules/own/mine/check").text
+    assert operator.post("/console/rules/own/mine/decide", {"status": "retired", "reason": "enough"}).status == 303
+    assert "enough" in operator.get("/console/rules/own/mine").text
+    assert operator.get("/console/rules/subquery/scalar_aggregate_to_join/edit").status == 422
 
 
 def _multipart(token: str, name: str, content: bytes, **fields: str) -> tuple[bytes, dict[str, str]]:

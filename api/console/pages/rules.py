@@ -14,6 +14,7 @@ from api.console.sessions import ActingOperator, Viewer
 from api.console.views.markdown import rendered
 from api.routes import rules as api
 from rewriter.errors import NotFound
+from rewriter.repository import Repository
 
 router = APIRouter(prefix="/rules")
 
@@ -36,6 +37,7 @@ class RuleView:
     holds: str
     dialects: str
     targets: list[tuple[str, bool]]
+    own: bool
 
 
 @router.get("")
@@ -65,6 +67,7 @@ def rule_page(family: str, name: str, request: Request, visitor: Viewer) -> Resp
         holds=front.get("equivalence", ""),
         dialects=front.get("dialects", "").strip("[]"),
         targets=[(one.name, rule.name not in targets.rules_off(one.name)) for one in targets.listed()],
+        own=Repository(visitor.service.store, visitor.caller.tenant).is_own(rule.name),
     )
     twin = f"/v1/rules/{family}/{name}"
     return page(request, "rule.html", view, title=rule.name, section="rules", twin=twin)
