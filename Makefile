@@ -25,7 +25,7 @@ demo: $(STAMP) ## Rewrite slow TPC-DS queries on an embedded Postgres and write 
 test: $(STAMP) ## Run the fast tests
 	@$(PYTEST) -n 2 -m "not slow and not long"
 
-test-all: $(STAMP) ## Run the slow tests too, as CI does
+test-all: $(STAMP) ## Run the slow tests too
 	@$(PYTEST) -n 2 -m "not long"
 
 test-long: $(STAMP) ## Run the tests that are too long for CI: faults, workers, days of a browser

@@ -206,16 +206,17 @@ class Assessor:
         """Candidates that have passed their screening so far."""
         return sum(1 for entrant in self._known.values() if entrant.verdict is not None)
 
-    def racers(self, most: int) -> list[Entrant]:
+    def racers(self, most: int, *, near: bool = True) -> list[Entrant]:
         """Who enters the race, best first, screened; all others become losers with the reason.
 
-        Where trial runs tell, those near the best time. Otherwise the cheapest by plan, but every set of rules gets its
+        Where trial runs tell, those near the best time (not ``near``: slower ones too, because the best may fail a
+        demand that tests alone do not meet). Otherwise the cheapest by plan, but every set of rules gets its
         best one in before any its second: cost is a weak judge, and variants of one idea must not crowd out another.
         """
         chosen: list[Entrant] = []
         timed = sorted((entry for entry in self._known.values() if entry.seconds is not None), key=_seconds)
         for entrant in timed or self._diverse():
-            if timed and chosen and _seconds(entrant) > _seconds(chosen[0]) * PROMISING + 0.002:
+            if near and timed and chosen and _seconds(entrant) > _seconds(chosen[0]) * PROMISING + 0.002:
                 break
             hopeful = not timed or _seconds(entrant) < OUT_OF_REACH * (self.original_seconds or math.inf)
             if len(chosen) >= (most if hopeful else min(most, FORLORN)):

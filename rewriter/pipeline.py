@@ -302,7 +302,7 @@ class _Job:
                     message = f"{self.seen} found, {tried} tried, {assessor.screened} passed screening"
                     fared = _fared(proposal.candidate, feedback)
                     self.progress(Event("candidates", message, tried, self.policy.candidates, fared))
-        racers = assessor.racers(self.policy.racers)
+        racers = assessor.racers(self.policy.racers, near=self.policy.require is VerdictKind.TESTED)
         self.losers.extend(assessor.losers)
         for reason, times in Counter(reason for _, reason in assessor.refused).items():
             self.notes.append(f"refused before it reached an engine ({times}x): {reason}")
