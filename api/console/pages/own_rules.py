@@ -76,10 +76,12 @@ def create(
 @router.post("/form")
 def look_at_form(request: Request, visitor: ActingOperator, text: Document = "") -> Response:  # noqa: ARG001
     """While somebody is typing: does the document have the form of one?"""
+    path = document_path("own/draft")
     try:
-        parse_rule(_plain(text), document_path("own/draft"))
+        parse_rule(_plain(text), path)
     except InputError as error:
-        return HTMLResponse(part(request, "parts/rule_form.html", FormView(error.message, error.hint)))
+        message = error.message.replace(str(path), "The document")
+        return HTMLResponse(part(request, "parts/rule_form.html", FormView(message, error.hint)))
     return HTMLResponse(part(request, "parts/rule_form.html", FormView("", "")))
 
 
