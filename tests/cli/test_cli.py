@@ -227,6 +227,7 @@ def test_parameters_come_one_by_one_or_from_a_file(tmp_path: Path) -> None:
     assert sets == [(True,), ("2024-01-01", 7), (None, Decimal("1.50"))]
 
 
+@pytest.mark.slow
 def test_a_query_that_never_ends_is_stopped_and_told(shop_url: str) -> None:
     endless = "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t, sale"
     done = rewriter(

@@ -23,6 +23,8 @@ from rules.facts import Facts
 from tests.llm.conftest import Connect, Serve
 from tests.shop import SLOW
 
+pytestmark = pytest.mark.slow
+
 GROUPED = "Compute a correlated aggregate once for each group and join it."
 JOINED = (
     "WITH m AS (SELECT t.shop_id, :num_1 * AVG(t.amount) AS lim FROM sale t GROUP BY t.shop_id)"
@@ -154,7 +156,6 @@ def test_a_rule_that_says_the_same_joins_its_group(serve: Serve, connect: Connec
     assert len(knowledge.rules) == 2
 
 
-@pytest.mark.slow
 def test_no_hint_where_the_model_sees_no_likeness(serve: Serve, connect: Connect, shop: Postgres) -> None:
     knowledge = Knowledge(
         [LearntRule(GROUPED, 1, 1, 1, 0.5)], [Lesson("a correlated subquery aggregates something else", 1, 0.5)]
@@ -280,7 +281,6 @@ def test_hostile_answers_reach_no_engine(
     assert set(seen) == {SLOW}
 
 
-@pytest.mark.slow
 def test_a_dead_endpoint_leaves_the_rules(shop: Postgres, connect: Connect) -> None:
     told: list[str] = []
     terms = Terms(connect("http://127.0.0.1:9/v1"), told=told.append)
@@ -294,7 +294,6 @@ def test_a_dead_endpoint_leaves_the_rules(shop: Postgres, connect: Connect) -> N
     assert len(told) == 1
 
 
-@pytest.mark.slow
 def test_all_strategies_under_one_budget(shop: Postgres, serve: Serve, connect: Connect) -> None:
     model = connect(serve(BOTTLENECK, Line(answer(""))).url, tokens=12_000)
     told: list[str] = []

@@ -77,6 +77,7 @@ def test_a_limit_says_nothing_where_it_cuts_among_ties_or_never_cuts(shop: Catal
     assert searched(shop, one, one.replace("100", "200")).rows == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql",
     [one for name, (one, _) in EQUIVALENT.items() if "CTE" not in name],
