@@ -19,6 +19,8 @@ from rules.facts import Facts
 from rules.rulefile import RuleDocument, Wrong
 from tests.shop_pairs import DIFFERENT, EQUIVALENT
 
+pytestmark = pytest.mark.slow  # searches take seconds each
+
 SECONDS = 20.0
 
 NOT_SEEN = {
@@ -77,7 +79,6 @@ def test_a_limit_says_nothing_where_it_cuts_among_ties_or_never_cuts(shop: Catal
     assert searched(shop, one, one.replace("100", "200")).rows == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql",
     [one for name, (one, _) in EQUIVALENT.items() if "CTE" not in name],
